@@ -1,0 +1,35 @@
+"""Neural nets that run where your arrays live."""
+
+from . import functions, losses, optimizers
+from .backend import BackendNotAvailable, backends, place
+# from .datasets import load_fashion_mnist, load_idx, load_mnist
+from .functions import Activation
+from .history import History
+from .network import MLP, TwoLayerNet
+from .numerical import numerical_gradient
+from .training import EarlyStopping, Log, NonFiniteLoss, Progress, fit
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "MLP",
+    "Activation",
+    "BackendNotAvailable",
+    "EarlyStopping",
+    "History",
+    "Log",
+    "NonFiniteLoss",
+    "Progress",
+    "TwoLayerNet",
+    "__version__",
+    "backends",
+    "fit",
+    "functions",
+    "load_fashion_mnist",
+    "load_idx",
+    "load_mnist",
+    "losses",
+    "numerical_gradient",
+    "optimizers",
+    "place",
+]

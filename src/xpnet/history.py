@@ -1,0 +1,200 @@
+"""What a training leaves behind: losses, settings, times; as numbers, text, picture or file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class History:
+    """The record of one training.
+
+    Attributes
+    ----------
+    loss : ndarray, (steps,), float64
+        One value a step: the loss of its batch before the update.
+    steps : int
+        Steps done.
+    seconds : float
+        From the first step to the last.
+    validation_steps, validation_loss, validation_accuracy : list
+        Where a validation set was given: the step, the loss and the accuracy at each look.
+    test_accuracy : float or None
+        For whoever measures it after the training; the summary shows it.
+    stopped : str or None
+        Why the training ended before its last step.
+    settings, environment : dict
+        What was asked for; library versions and the device.
+    """
+
+    def __init__(
+        self, settings: dict[str, Any] | None = None, environment: dict[str, Any] | None = None
+    ) -> None:
+        self.settings = settings or {}
+        self.environment = environment or {}
+        self.seconds = 0.0
+        self.steps = 0
+        self.validation_steps: list[int] = []
+        self.validation_loss: list[float] = []
+        self.validation_accuracy: list[float | None] = []
+        self.test_accuracy: float | None = None
+        self.stopped: str | None = None
+        self._blocks: list[np.ndarray] = []
+
+    @property
+    def loss(self) -> np.ndarray:
+        """The losses of all steps so far."""
+        if len(self._blocks) > 1:
+            self._blocks = [np.concatenate(self._blocks)]
+        return self._blocks[0] if self._blocks else np.empty(0)
+
+    def extend(self, losses: np.ndarray, seconds: float) -> None:
+        """Append the losses of a block; `seconds` have passed since the first step."""
+        self._blocks.append(np.asarray(losses, dtype=np.float64))
+        self.steps += len(losses)
+        self.seconds = seconds
+
+    def truncate(self, steps: int) -> None:
+        """Forget what came after `steps`."""
+        self._blocks = [self.loss[:steps]]
+        self.steps = steps
+
+    def validate(self, loss: float, accuracy: float | None) -> None:
+        """Record a look at the validation set, after the steps so far."""
+        self.validation_steps.append(self.steps)
+        self.validation_loss.append(loss)
+        self.validation_accuracy.append(accuracy)
+
+    @property
+    def device(self) -> str:
+        """The device in words: its name, the library, and where it is."""
+        e = self.environment
+        if not e:
+            return "unknown device"
+        name = f"{e['device_name']}, " if e["device_name"] != e["device"] else ""
+        return f"{name}{e['backend']} {e['backend_version']} on {e['device']}"
+
+    def summary(self) -> str:
+        """Return the training in a few lines of text.
+
+        Returns
+        -------
+        str
+            Steps, first and last loss, the drop, seconds, milliseconds a step, accuracies,
+            device, and the GPU's name where there is one.
+
+        Examples
+        --------
+        >>> history = History()
+        >>> history.extend([2.0, 1.0], seconds=0.5)
+        >>> print(history.summary())
+        steps           2
+        first loss      2.0000
+        last loss       1.0000
+        drop            1.0000 (50.0 %)
+        elapsed         0.50 s
+        time a step     250.000 ms
+        device          unknown device
+        """
+        return "\n".join(f"{name:<16}{value}" for name, value in self.rows())
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The lines of the summary, as (name, value)."""
+        rows = [("steps", f"{self.steps:,}")]
+        if self.steps:
+            first, last = float(self.loss[0]), float(self.loss[-1])
+            rows += [
+                ("first loss", f"{first:.4f}"),
+                ("last loss", f"{last:.4f}"),
+                ("drop", f"{first - last:.4f} ({100 * (first - last) / first:.1f} %)")
+                if first
+                else ("drop", f"{first - last:.4f}"),
+                ("elapsed", f"{self.seconds:.2f} s"),
+                ("time a step", f"{1e3 * self.seconds / self.steps:.3f} ms"),
+            ]
+        if self.validation_accuracy and self.validation_accuracy[-1] is not None:
+            rows.append(("validation", f"{100 * self.validation_accuracy[-1]:.2f} % right"))
+        elif self.validation_loss:
+            rows.append(("validation", f"loss {self.validation_loss[-1]:.4f}"))
+        if self.test_accuracy is not None:
+            rows.append(("test accuracy", f"{100 * self.test_accuracy:.2f} %"))
+        rows.append(("device", self.device))
+        if self.environment.get("driver"):
+            gpu = self.environment
+            rows.append(("GPU", f"{gpu['device_name']}, driver {gpu['driver']}, CUDA {gpu['cuda']}"))
+        if self.stopped:
+            rows.append(("stopped", self.stopped))
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain Python objects; losses that are not finite become None."""
+        return {
+            "settings": self.settings,
+            "environment": self.environment,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "stopped": self.stopped,
+            "test_accuracy": self.test_accuracy,
+            "loss": [v if np.isfinite(v) else None for v in self.loss.tolist()],
+            "validation": {
+                "step": self.validation_steps,
+                "loss": self.validation_loss,
+                "accuracy": self.validation_accuracy,
+            },
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to a JSON file.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced once the new one is complete.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     History().save(pathlib.Path(folder, "history.json"))
+        """
+        path = Path(path)
+        # A reader, or a crash, must never find half a file under the final name.
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            partial.write_text(json.dumps(self.to_dict(), allow_nan=False), encoding="utf-8")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw the loss over the steps, raw and smoothed (needs matplotlib).
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to save the picture; its ending says the format.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            12 × 6 inches.
+        """
+        from .plots import loss_figure
+
+        figure = loss_figure(self)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+    def __repr__(self) -> str:
+        if not self.steps:
+            return "<History: no steps>"
+        loss = self.loss
+        return f"<History: {self.steps:,} steps, loss {loss[0]:.4f} → {loss[-1]:.4f}, {self.seconds:.2f} s>"

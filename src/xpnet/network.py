@@ -1,0 +1,561 @@
+"""The nets: parameters, prediction, loss, and backpropagation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from . import numerical
+from .backend import Array, place
+from .checks import all_finite, finite_number, known, positive_integer
+from .functions import ACTIVATIONS, Activation
+from .losses import OUTPUTS, index_rows, one_hot
+
+Params = dict[str, Array]
+
+# Predictions over many rows are computed in pieces of about this many bytes.
+CHUNK_BYTES = 64 * 2**20
+
+
+class MLP:
+    """Multi-layer perceptron: affine layers with an activation between them.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Inputs, hidden layers, outputs: at least two numbers.
+    activation : str or Activation
+        Of the hidden layers: "sigmoid", "relu", "tanh", "identity", or your own.
+    output : str
+        "softmax" (with cross-entropy), "sigmoid" (binary cross-entropy, several labels a row)
+        or "identity" (half mean squared error).
+    weight_init : str or float
+        "xavier" (variance 2 / (in + out); Glorot and Bengio, 2010), "he" (2 / in; He et al.,
+        2015), or the standard deviation. Biases start at 0.
+    l2 : float
+        ``l2 / 2`` times the sum of the squared weights, biases left out, is added to the loss.
+    xp, device, dtype
+        Where the net lives; see `xpnet.place`. Default: NumPy, float32.
+    seed : int, optional
+        The weights are drawn on the host by NumPy, so a seed means the same weights (up to
+        rounding to the dtype) on every backend. None draws anew each time.
+
+    Attributes
+    ----------
+    params : dict of arrays
+        ``W1`` (in, out), ``b1`` (out,), ``W2``, ``b2``, ... Change them as you like.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is not what is said above; the message names it.
+    BackendNotAvailable
+        The library is missing, or has no such device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = MLP([4, 8, 3], activation="tanh", seed=0)
+    >>> net.predict(np.ones((2, 4), dtype=np.float32)).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        *,
+        activation: str | Activation = "sigmoid",
+        output: str = "softmax",
+        weight_init: str | float = "xavier",
+        l2: float = 0.0,
+        xp: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+        seed: int | None = None,
+    ) -> None:
+        self.layer_sizes = _layer_sizes(layer_sizes)
+        self.activation = (
+            activation
+            if isinstance(activation, Activation)
+            else known(ACTIVATIONS, activation, "activation")
+        )
+        self.output = known(OUTPUTS, output, "output")
+        self.l2 = finite_number(l2, "l2", minimum=0.0)
+        deviation = _weight_deviation(weight_init)
+        self.placement = place(xp, device, dtype)
+        self.params: Params = {}
+        rng = np.random.default_rng(seed)
+        for i, (n_in, n_out) in enumerate(zip(self.layer_sizes, self.layer_sizes[1:], strict=False), 1):
+            weights = rng.standard_normal((n_in, n_out)) * deviation(n_in, n_out)
+            self.params[f"W{i}"] = self.placement.floats(weights)
+            self.params[f"b{i}"] = self.placement.floats(np.zeros(n_out))
+
+    # --- what users call ---------------------------------------------------------------------
+
+    def predict(self, x: Array) -> Array:
+        """Predictions: probabilities for "softmax" and "sigmoid", values for "identity".
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+            Of the net's library and device; floating point.
+
+        Returns
+        -------
+        array, (n, outputs)
+
+        Raises
+        ------
+        TypeError, ValueError
+            `x` is no such array, has no rows, or has values that are not finite (on a GPU,
+            where looking would mean waiting, such values give NaN instead).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> MLP([2, 2], weight_init=0.0).predict(np.zeros((1, 2), dtype=np.float32))
+        array([[0.5, 0.5]], dtype=float32)
+        """
+        return self.output.link(self._logits(self._checked_input(x)))
+
+    def loss(self, x: Array, t: Array) -> Array:
+        """Mean loss over a batch, the L2 term included.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+        t : array
+            Class indices, integers (n,); or one-hot rows, (n, outputs); for "sigmoid" any
+            values in [0, 1], for "identity" any values, of that shape. A single output also
+            takes (n,).
+
+        Returns
+        -------
+        array, 0-d
+            It stays on the device: nothing waits.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is no such array. Where the values cannot be read without waiting (on a
+            GPU), a wrong label makes the loss NaN instead.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = MLP([2, 2], weight_init=0.0)
+        >>> round(float(net.loss(np.zeros((1, 2), dtype=np.float32), np.asarray([1]))), 6)
+        0.693147
+        """
+        x, target = self._checked(x, t)
+        value, _ = self.output.loss(self._logits(x), target)
+        return self._with_l2(value, self.params)
+
+    def accuracy(self, x: Array, t: Array) -> Array:
+        """Share of the rows that are predicted right.
+
+        For "softmax", the rows whose largest output is the label's; for "sigmoid", those whose
+        labels are all on the right side of 1/2.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+        t : array
+            As for `loss`.
+
+        Returns
+        -------
+        array, 0-d
+            In [0, 1], in the net's dtype; it stays on the device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `loss`; and ValueError for output "identity", whose predictions are no classes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = MLP([2, 2], weight_init=0.0)
+        >>> float(net.accuracy(np.zeros((2, 2), dtype=np.float32), np.asarray([0, 1])))
+        0.5
+        """
+        if self.output.correct is None:
+            raise ValueError(f"output '{self.output.name}' predicts values: there is no accuracy")
+        x, target = self._checked(x, t)
+        logits = self._logits(x)
+        xp = self.placement.xp
+        right = xp.astype(self.output.correct(logits, target), logits.dtype)
+        # 0 * NaN = NaN: comparisons would count rows without a prediction as right or wrong.
+        return xp.mean(right + 0.0 * xp.sum(logits + target, axis=1))
+
+    def gradient(self, x: Array, t: Array) -> Params:
+        """Gradient of `loss` by backpropagation.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+        t : array
+            As for `loss`.
+
+        Returns
+        -------
+        dict of arrays
+            The keys and shapes of `params`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `loss`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = MLP([2, 2], weight_init=0.0)
+        >>> net.gradient(np.ones((1, 2), dtype=np.float32), np.asarray([1]))["b1"]
+        array([ 0.5, -0.5], dtype=float32)
+        """
+        return self.loss_and_gradient(x, t)[1]
+
+    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Params]:
+        """`loss` and `gradient` from one pass.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+        t : array
+            As for `loss`.
+
+        Returns
+        -------
+        loss : array, 0-d
+        gradient : dict of arrays
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `loss`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = MLP([2, 2], weight_init=0.0)
+        >>> loss, gradient = net.loss_and_gradient(np.ones((1, 2), dtype=np.float32), np.asarray([1]))
+        >>> sorted(gradient)
+        ['W1', 'b1']
+        """
+        x, target = self._checked(x, t)
+        return self.backpropagate(self.params, x, target)
+
+    def numerical_gradient(
+        self, x: Array, t: Array, *, step: float | None = None, method: str = "elementwise"
+    ) -> Params:
+        """Gradient of `loss` by central differences.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+        t : array
+            As for `loss`.
+        step : float, optional
+            Half the distance between the two points. None chooses by dtype and entry.
+        method : str
+            "elementwise": two losses for each entry of each parameter, the plain loop.
+
+        Returns
+        -------
+        dict of arrays
+            The keys and shapes of `params`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `loss`; or `step` is not above 0, or the method is unknown.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> net = MLP([2, 2], weight_init=0.0, dtype="float64")
+        >>> net.numerical_gradient(np.ones((1, 2)), np.asarray([1]))["b1"].round(6)
+        array([ 0.5, -0.5])
+        """
+        x, target = self._checked(x, t)
+        return known({"elementwise": self._elementwise}, method, "method")(self.params, x, target, step)
+
+    def to(self, xp: Any = None, device: Any = None, dtype: Any = None) -> Self:
+        """Copy the net to another library, device or dtype.
+
+        Parameters
+        ----------
+        xp, device, dtype
+            As for the constructor; None keeps the net's own (for `device`: the default device
+            where the library changes).
+
+        Returns
+        -------
+        MLP
+            A copy that shares nothing with this net.
+
+        Raises
+        ------
+        BackendNotAvailable, TypeError, ValueError
+            As the constructor.
+
+        Examples
+        --------
+        >>> net = MLP([4, 3], seed=0)
+        >>> net.to(dtype="float64").params["W1"].dtype
+        dtype('float64')
+        """
+        here = self.placement
+        target = place(
+            here.xp if xp is None else xp,
+            here.device if xp is None and device is None else device,
+            here.dtype_name if dtype is None else dtype,
+        )
+        net = object.__new__(type(self))
+        net.__dict__.update(self.__dict__)
+        net.placement = target
+        net.params = {key: target.floats(here.to_host(v)) for key, v in self.params.items()}
+        return net
+
+    def __repr__(self) -> str:
+        here = self.placement
+        count = sum(a * b + b for a, b in zip(self.layer_sizes, self.layer_sizes[1:], strict=False))
+        l2 = f", l2={self.l2:g}" if self.l2 else ""
+        return (
+            f"<{type(self).__name__} {'-'.join(map(str, self.layer_sizes))}, "
+            f"{self.activation.name}, {self.output.name}{l2}: {count:,} parameters, "
+            f"{here.dtype_name}, {here.backend.name} on {here.device}>"
+        )
+
+    # --- the arithmetic ----------------------------------------------------------------------
+
+    @property
+    def depth(self) -> int:
+        """The number of affine layers."""
+        return len(self.layer_sizes) - 1
+
+    def forward(self, params: Params, x: Array) -> tuple[Array, list[Array], list[Array]]:
+        """Logits; each layer's input z; each hidden layer's pre-activation a. Checks nothing."""
+        z, a = [x], []
+        for i in range(1, self.depth):
+            pre = z[-1] @ params[f"W{i}"]
+            pre += params[f"b{i}"]
+            a.append(pre)
+            z.append(self.activation.forward(pre))
+        logits = z[-1] @ params[f"W{self.depth}"]
+        logits += params[f"b{self.depth}"]
+        return logits, z, a
+
+    def backpropagate(
+        self, params: Params, x: Array, target: Array, scale: Any = None
+    ) -> tuple[Array, Params]:
+        """Loss and gradient at `params`; checks nothing.
+
+        `scale` multiplies the gradient. It is applied to the gradient of the logits, the
+        smallest array on the way, and passes through everything behind it, which is linear.
+        """
+        xp = self.placement.xp
+        logits, z, a = self.forward(params, x)
+        loss, d = self.output.loss(logits, target)
+        if scale is not None:
+            d *= scale
+        gradient = {}
+        for i in range(self.depth, 0, -1):
+            gradient[f"W{i}"] = z[i - 1].T @ d
+            gradient[f"b{i}"] = xp.sum(d, axis=0)
+            if i > 1:
+                d = d @ params[f"W{i}"].T
+                d *= self.activation.derivative(a[i - 2], z[i - 1])
+        if self.l2:
+            for i in range(1, self.depth + 1):
+                gradient[f"W{i}"] += (self.l2 if scale is None else self.l2 * scale) * params[f"W{i}"]
+        return self._with_l2(loss, params), gradient
+
+    def differentiate(
+        self, params: Params, x: Array, target: Array, scale: Any = None
+    ) -> tuple[Array, Params]:
+        """As `backpropagate`, by central differences."""
+        gradient = self._elementwise(params, x, target)
+        if scale is not None:
+            for key in gradient:
+                gradient[key] *= scale
+        return self._loss(params, x, target), gradient
+
+    def _elementwise(
+        self, params: Params, x: Array, target: Array, step: float | None = None
+    ) -> Params:
+        return numerical.numerical_gradient(
+            lambda moved: self._loss(moved, x, target), params, step=step
+        )
+
+    def _loss(self, params: Params, x: Array, target: Array) -> Array:
+        return self._with_l2(self.output.loss(self.forward(params, x)[0], target)[0], params)
+
+    def _with_l2(self, loss: Array, params: Params) -> Array:
+        if self.l2:
+            for i in range(1, self.depth + 1):
+                loss = loss + 0.5 * self.l2 * self.placement.xp.sum(params[f"W{i}"] ** 2)
+        return loss
+
+    def _logits(self, x: Array) -> Array:
+        """Logits of any number of rows, in pieces that bound the memory of the hidden layers."""
+        xp = self.placement.xp
+        item = 8 if self.placement.dtype_name == "float64" else 4
+        rows = max(1, CHUNK_BYTES // (item * sum(self.layer_sizes[1:])))
+        pieces = [self.forward(self.params, piece)[0] for piece in _pieces(x, rows)]
+        return pieces[0] if len(pieces) == 1 else xp.concat(pieces, axis=0)
+
+    # --- the checks --------------------------------------------------------------------------
+
+    def _checked(self, x: Array, t: Array) -> tuple[Array, Array]:
+        """The batch as floats, and its target as rows of the outputs' shape."""
+        x = self._checked_input(x)
+        t = self.checked_target(t, x.shape[0])
+        return x, self.target_rows(t)
+
+    def checked_data(self, x: Array, t: Array) -> tuple[Array, Array]:
+        """A whole data set in the net's dtype, its labels as they are; waits to read the values."""
+        x = self._checked_input(x, read=True)
+        return x, self.checked_target(t, x.shape[0], read=True)
+
+    def _checked_input(self, x: Array, *, read: bool = False) -> Array:
+        """Return `x` in the net's dtype, or raise."""
+        self.placement.check(x, "x")
+        xp = self.placement.xp
+        if not xp.isdtype(x.dtype, "real floating"):
+            raise TypeError(
+                f"x has dtype {x.dtype}; expected floating-point values: scale images to [0, 1] "
+                "first, for example xp.astype(x, xp.float32) / 255"
+            )
+        if x.ndim != 2 or x.shape[1] != self.layer_sizes[0]:
+            raise ValueError(f"x must have shape (n, {self.layer_sizes[0]}), not {tuple(x.shape)}")
+        if x.shape[0] == 0:
+            raise ValueError("x is an empty batch: it has no rows")
+        if (read or self.placement.readable(x)) and not all_finite(xp, x):
+            raise ValueError("x has values that are not finite (NaN or infinity)")
+        return xp.astype(x, self.placement.dtype, copy=False)
+
+    def checked_target(self, t: Array, n: int, *, read: bool = False) -> Array:
+        """Return `t` as class indices (n,) or as rows (n, outputs) in the net's dtype, or raise.
+
+        Values are looked at where that does not wait for a device, or where `read` says so;
+        otherwise rows that are no target become NaN.
+        """
+        self.placement.check(t, "t")
+        xp, out, outputs = self.placement.xp, self.output, self.layer_sizes[-1]
+        read = read or self.placement.readable(t)
+        indices = xp.isdtype(t.dtype, "integral") and t.ndim == 1
+        if t.ndim == 1 and outputs == 1 and not out.sums_to_one:
+            indices, t = False, xp.reshape(t, (-1, 1))
+        expected = f"class indices (integers) of shape ({n},) or rows of shape ({n}, {outputs})"
+        if t.shape[:1] != (n,) or (t.shape != (n, outputs) and not (indices and t.shape == (n,))):
+            raise ValueError(f"t must be {expected}; it is {t.dtype} of shape {tuple(t.shape)}")
+        if indices:
+            if not read:
+                return one_hot(t, outputs, self.placement.dtype)
+            low, high = int(xp.min(t)), int(xp.max(t))
+            if low < 0 or high >= outputs:
+                raise ValueError(
+                    f"t has the label {low if low < 0 else high}; expected 0 to {outputs - 1}"
+                )
+            return t
+        if xp.isdtype(t.dtype, "complex floating"):
+            raise TypeError(f"t has dtype {t.dtype}; expected {expected}")
+        t = xp.astype(t, self.placement.dtype, copy=False)
+        wrong = t != t
+        if out.lower is not None and out.upper is not None:
+            wrong = wrong | (t < out.lower) | (t > out.upper)
+        if out.sums_to_one:
+            # 1e-3 tells rows of probabilities in any float from rows that are none.
+            wrong = wrong | (xp.abs(xp.sum(t, axis=1, keepdims=True) - 1.0) > 1e-3)
+        if not read:
+            return xp.where(wrong, xp.nan, t)
+        if xp.any(wrong) or not all_finite(xp, t):
+            bounds = "" if out.lower is None else f" in [{out.lower:g}, {out.upper:g}]"
+            rows = ", each row with the sum 1 (one-hot)" if out.sums_to_one else ""
+            raise ValueError(
+                f"t has wrong values; expected finite numbers{bounds}{rows} for output '{out.name}'"
+            )
+        return t
+
+    def target_rows(self, t: Array) -> Array:
+        """Class indices as one-hot rows; rows as they are. Checks nothing."""
+        if t.ndim == 2:
+            return t
+        return index_rows(self.placement.xp, t, self.layer_sizes[-1], self.placement.dtype)
+
+
+class TwoLayerNet(MLP):
+    """The reference's net: affine → sigmoid → affine → softmax, from three sizes.
+
+    It is an `MLP` with the layer sizes ``[input_size, hidden_size, output_size]``.
+
+    Parameters
+    ----------
+    input_size, hidden_size, output_size : int
+    weight_init_std : float
+        Weights are drawn from N(0, weight_init_std²); biases are 0.
+    xp, device, dtype, seed
+        As for `MLP`.
+
+    Examples
+    --------
+    >>> net = TwoLayerNet(784, 100, 10, seed=0)
+    >>> net.params["W1"].shape, net.params["b2"].shape
+    ((784, 100), (10,))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        weight_init_std: float = 0.01,
+        *,
+        xp: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            [input_size, hidden_size, output_size],
+            weight_init=finite_number(weight_init_std, "weight_init_std", minimum=0.0),
+            xp=xp,
+            device=device,
+            dtype=dtype,
+            seed=seed,
+        )
+
+
+def _layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    try:
+        entries = tuple(sizes)
+    except TypeError:
+        raise TypeError(
+            f"layer_sizes must be a sequence of integers, not {type(sizes).__name__}"
+        ) from None
+    checked = tuple(positive_integer(size, "every entry of layer_sizes") for size in entries)
+    if len(checked) < 2:
+        raise ValueError(f"layer_sizes needs at least inputs and outputs, not {list(checked)}")
+    return checked
+
+
+def _weight_deviation(weight_init: str | float) -> Callable[[int, int], float]:
+    rules: dict[str, Callable[[int, int], float]] = {
+        "xavier": lambda n_in, n_out: (2.0 / (n_in + n_out)) ** 0.5,
+        "he": lambda n_in, n_out: (2.0 / n_in) ** 0.5,
+    }
+    if isinstance(weight_init, str):
+        return known(rules, weight_init, "weight_init")
+    deviation = finite_number(weight_init, "weight_init", minimum=0.0)
+    return lambda n_in, n_out: deviation
+
+
+def _pieces(x: Array, rows: int) -> Iterator[Array]:
+    n = x.shape[0]
+    for start in range(0, n, rows):
+        yield x[start : min(start + rows, n), :]
