@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -39,7 +40,6 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     "jax": {"jax": {"xp": "jax"}},
     "cupy": {"cupy": {"xp": "cupy"}},
 }
-PACKAGES = {"strict": "array_api_strict"}
 
 
 class Lib:
@@ -88,14 +88,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def _missing(group: str) -> str | None:
-    """Why the suite cannot run on a group here, None where it can."""
-    if importlib.util.find_spec(PACKAGES.get(group, group)) is None:
-        return f"{group} is not installed"
-    if group == "cupy":
-        info = next(info for info in xpnet.backends() if info.name == "cupy")
-        return info.reason
+@functools.cache
+def _why_not(name: str) -> str | None:
+    """Why the suite cannot run this way here, None where it can."""
+    spec = _spec(name)
+    if importlib.util.find_spec(spec["xp"]) is None:
+        return "not installed"
+    try:
+        xpnet.place(spec["xp"], spec.get("device"))
+    except BackendNotAvailable as error:
+        return str(error)
     return None
+
+
+def _spec(name: str) -> dict[str, Any]:
+    return next(group[name] for group in GROUPS.values() if name in group)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what is left out, and why: one line each."""
+    asked = config.getoption("--backend") or GROUPS
+    names = [name for group in asked for name in GROUPS[group]]
+    return [f"left out: {name}: {_why_not(name)}" for name in names if _why_not(name)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -104,22 +118,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     asked = metafunc.config.getoption("--backend")
     names = []
     for group in asked or GROUPS:
-        reason = _missing(group)
-        if reason and asked:
-            raise pytest.UsageError(f"--backend {group}: {reason}")
-        if not reason:
-            names += list(GROUPS[group])
+        found = [name for name in GROUPS[group] if not _why_not(name)]
+        if asked and not found:
+            raise pytest.UsageError(f"--backend {group}: {_why_not(next(iter(GROUPS[group])))}")
+        names += found
     metafunc.parametrize("lib", names, indirect=True)
 
 
 @pytest.fixture
 def lib(request: pytest.FixtureRequest) -> Iterator[Lib]:
-    name = request.param
-    spec = next(group[name] for group in GROUPS.values() if name in group)
-    try:
-        lib = Lib(name, **spec)
-    except BackendNotAvailable as error:
-        pytest.skip(f"no such device here: {error}")
+    lib = Lib(request.param, **_spec(request.param))
     if lib.flags:
         from array_api_strict import ArrayAPIStrictFlags
 

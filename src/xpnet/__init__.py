@@ -2,7 +2,7 @@
 
 from . import functions, losses, optimizers
 from .backend import BackendNotAvailable, backends, place
-# from .datasets import load_fashion_mnist, load_idx, load_mnist
+from .datasets import load_fashion_mnist, load_idx, load_mnist
 from .functions import Activation
 from .history import History
 from .network import MLP, TwoLayerNet

@@ -650,12 +650,11 @@ def _backend(xp: Any) -> Backend:
 def _dtype(xp: ModuleType, dtype: Any) -> Any:
     if dtype is None:
         return xp.float32
-    for name in DTYPES:
-        own = getattr(xp, name)
-        if isinstance(dtype, str):
-            if dtype == name:
-                return own
-        elif dtype is own or dtype == own or dtype in (getattr(np, name), np.dtype(name)):
-            return own
+    if isinstance(dtype, np.dtype) or (isinstance(dtype, type) and issubclass(dtype, np.generic)):
+        name = np.dtype(dtype).name
+    else:
+        name = dtype if isinstance(dtype, str) else dtype_name(xp, dtype)
+    if name in DTYPES:
+        return getattr(xp, name)
     known = " or ".join(repr(name) for name in DTYPES)
     raise ValueError(f"dtype must be {known}, not {str(dtype)!r}")

@@ -274,7 +274,7 @@ def softmax(x: Array) -> Array:
     """
     xp = floating_namespace(x)
     if x.ndim == 0 or x.shape[-1] == 0:
-        raise ValueError(f"x must have shape (..., classes) with classes > 0, not {x.shape}")
+        raise ValueError(f"x must have shape (..., classes) with classes > 0, not {tuple(x.shape)}")
     # Halved, because the difference of two finite numbers can overflow; their halves' cannot.
     y = xp.exp(0.5 * x - 0.5 * xp.max(x, axis=-1, keepdims=True))
     y *= y

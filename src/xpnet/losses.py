@@ -56,7 +56,9 @@ def cross_entropy_error(y: Array, t: Array) -> Array:
     """
     xp = floating_namespace(y, "y")
     if y.ndim not in (1, 2) or 0 in y.shape:
-        raise ValueError(f"y must have shape (classes,) or (n, classes), none of them 0; not {y.shape}")
+        raise ValueError(
+            f"y must have shape (classes,) or (n, classes), none of them 0; not {tuple(y.shape)}"
+        )
     if not is_array_api_obj(t):
         # A plain number is the index of a single sample, as in the reference.
         if isinstance(t, int) and y.ndim == 1:
@@ -73,8 +75,8 @@ def cross_entropy_error(y: Array, t: Array) -> Array:
             raise ValueError(f"t has labels outside 0 to {y.shape[-1] - 1}")
     else:
         raise ValueError(
-            f"t must be one-hot of y's shape {y.shape} or integer class indices of shape "
-            f"{y.shape[:-1]}; it is {t.dtype} of shape {t.shape}"
+            f"t must be one-hot of y's shape {tuple(y.shape)} or integer class indices of shape "
+            f"{tuple(y.shape[:-1])}; it is {t.dtype} of shape {tuple(t.shape)}"
         )
     n = 1 if y.ndim == 1 else y.shape[0]
     return -xp.sum(xp.log(y + 1e-7) * target) / n

@@ -1,0 +1,177 @@
+"""Finding backends, placing arrays, and saying why not."""
+
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import backend
+from xpnet.backend import BACKENDS, BackendNotAvailable
+
+
+def test_placement_round_trip(lib):
+    """Values, dtype and device survive the way there and back."""
+    host = np.asarray([[1.5, -2.0], [0.0, 3.25]], dtype=np.float32)
+    here = lib.place("float32")
+    there = here.floats(host)
+    here.check(there, "x")
+    assert here.dtype_name == "float32"
+    assert here.to_host(there).dtype == np.float32
+    np.testing.assert_array_equal(here.to_host(there), host)
+    here.synchronize()
+    assert lib.kwargs["xp"] in here.describe()
+
+
+def test_module_and_name_mean_the_same(lib):
+    """`xp=cupy` and `xp="cupy"`: the module, its compat twin, the name."""
+    name = lib.kwargs["xp"]
+    plain = {"jax": "jax.numpy"}.get(name, name)
+    for given in (name, __import__(plain, fromlist=["x"]), lib.xp):
+        here = xpnet.place(given, lib.kwargs["device"])
+        assert here.xp is lib.xp
+        assert here.dtype == lib.xp.float32, "float32 is the default everywhere"
+
+
+def test_dtype_by_name_or_object(lib):
+    for dtype in ("float64", lib.xp.float64, np.float64, np.dtype("float64")):
+        assert lib.place(dtype).dtype == lib.xp.float64
+
+
+def test_unknown_words_list_the_known():
+    with pytest.raises(ValueError, match=r"unknown backend 'tensorflow'; known are 'numpy', 'cupy'"):
+        xpnet.place("tensorflow")
+    with pytest.raises(ValueError, match="unknown backend 'json'"):
+        xpnet.place(json)
+    with pytest.raises(TypeError, match="xp must be a module or a name, not int"):
+        xpnet.place(3)
+    with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64', not 'int8'"):
+        xpnet.place(dtype="int8")
+    with pytest.raises(ValueError, match="device must be 'cpu' or None for numpy, not 'cuda'"):
+        xpnet.place(device="cuda")
+
+
+def test_no_such_device(lib):
+    """A device that is not there is said in the library's own words."""
+    if lib.kwargs["xp"] in ("numpy", "cupy"):
+        pytest.skip("checked by name, elsewhere")
+    with pytest.raises((BackendNotAvailable, ValueError), match=r"\w"):
+        xpnet.place(lib.kwargs["xp"], "no-such-device")
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_not_installed(monkeypatch, name):
+    """The message has the line that installs it."""
+    monkeypatch.setitem(sys.modules, BACKENDS[name].package, None)
+    with pytest.raises(BackendNotAvailable, match="is not installed .* install it with: python"):
+        xpnet.place(name)
+
+
+class _NoDriver(types.ModuleType):
+    """What CuPy looks like on a machine with no driver: it imports, and no array can be made."""
+
+    class CUDARuntimeError(RuntimeError):
+        pass
+
+    def __getattr__(self, name):
+        message = "cudaErrorInsufficientDriver: CUDA driver version is insufficient"
+
+        def fail(*args, **kwargs):
+            raise self.CUDARuntimeError(message)
+
+        if name == "cuda":
+            device = types.SimpleNamespace(getDeviceCount=fail, runtimeGetVersion=lambda: 12090)
+            return types.SimpleNamespace(Device=fail, runtime=device)
+        if name in ("float32", "float64"):
+            return np.dtype(name)
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return fail
+
+
+def test_cupy_without_a_driver(monkeypatch):
+    """The driver's own message, for `place` and for the report."""
+    for name in ("cupy", "array_api_compat.cupy"):
+        monkeypatch.setitem(sys.modules, name, _NoDriver(name))
+    with pytest.raises(BackendNotAvailable, match="'cupy' cannot run here: cudaErrorInsufficient"):
+        xpnet.place("cupy")
+    info = BACKENDS["cupy"].info()
+    assert not info.available
+    assert "cudaErrorInsufficientDriver" in str(info)
+
+
+def test_real_cupy_without_a_driver():
+    """The same with the real package, where it is installed on a machine with no GPU."""
+    pytest.importorskip("cupy", reason="CuPy is not installed")
+    info = BACKENDS["cupy"].info()
+    if info.available:
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(BackendNotAvailable, match="cannot run here: .*cuda"):
+        xpnet.place("cupy")
+
+
+def test_report():
+    """One entry a backend; NumPy is always there, with a device and a version."""
+    report = xpnet.backends()
+    assert [info.name for info in report] == ["numpy", "cupy", "torch", "jax"]
+    assert report[0].available
+    assert report[0].version == np.__version__
+    for info in report:
+        assert info.available == bool(info.devices), str(info)
+        assert info.available or info.reason, str(info)
+
+
+def test_a_device_in_words():
+    gpu = backend.DeviceInfo("cuda:0", "NVIDIA H100", 80 * 2**30, "580.1", "13.0")
+    assert str(gpu) == "cuda:0: NVIDIA H100, 80.0 GiB, driver 580.1, CUDA 13.0"
+
+
+def test_float64_that_is_not_is_refused(monkeypatch):
+    """JAX makes float32 of float64 unless told otherwise; nobody must get that unasked."""
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with pytest.raises(BackendNotAvailable, match="JAX_ENABLE_X64=1"):
+            xpnet.place("jax", dtype="float64")
+    finally:
+        jax.config.update("jax_enable_x64", True)
+
+
+def test_an_array_from_elsewhere(lib):
+    """What came, what was expected, and how to convert."""
+    here = lib.placement
+    with pytest.raises(TypeError, match=r"x is a list, not an array; expected .*convert it with"):
+        here.check([1.0], "x")
+    if lib.kwargs["xp"] != "numpy":
+        with pytest.raises(TypeError, match=rf"x is an array of numpy; expected {here.backend.name}"):
+            here.check(np.zeros(1), "x")
+    if lib.name == "strict-device1":
+        with pytest.raises(TypeError, match="x is on device .*CPU_DEVICE.*; expected"):
+            here.check(lib.xp.zeros(1), "x")
+    with pytest.raises(TypeError, match="expected numpy arrays on cpu") as caught:
+        xpnet.place().check(lib.array([1.0]) if lib.kwargs["xp"] != "numpy" else (), "x")
+    # The advice is a line that runs.
+    advice = str(caught.value).partition("convert it with ")[2]
+    assert advice == "xpnet.place(xp='numpy', device='cpu').asarray(x)"
+
+
+def test_runner_leaves_state_and_losses(lib):
+    """Every backend's way of running steps gives what a plain loop gives."""
+    here = lib.place("float64")
+    state = {"params": {"w": here.floats(np.asarray(1.0))}, "slots": {}}
+    data = (here.floats(np.arange(10.0)),)
+
+    def step(state, data, rows, numbers):
+        batch = here.xp.take(data[0], rows, axis=0)
+        state["params"]["w"] -= numbers[0] * here.xp.sum(batch)
+        return state["params"]["w"] + 0.0
+
+    run = here.runner(step, state, data)
+    rows = np.asarray([[0, 1], [2, 3], [9, 9]])
+    losses = here.to_host(run(rows, np.asarray([[0.5], [0.25], [1.0]])))
+    np.testing.assert_allclose(losses, [0.5, -0.75, -18.75])
+    np.testing.assert_allclose(here.to_host(state["params"]["w"]), -18.75)
+    losses = here.to_host(run(rows[:1], np.asarray([[1.0]])))
+    np.testing.assert_allclose(losses, [-19.75])

@@ -1,0 +1,372 @@
+"""Training: the same on every backend, stopped when asked, refused when wrong."""
+
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import MLP, NonFiniteLoss, TwoLayerNet, fit, training
+from xpnet.optimizers import OPTIMIZERS, Optimizer
+
+
+def blobs(n=200, inputs=6, classes=3, seed=0):
+    """Rows around one centre a class: a net can learn them."""
+    rng = np.random.default_rng(seed)
+    t = rng.integers(0, classes, n)
+    return rng.normal(size=(classes, inputs))[t] * 2 + rng.normal(size=(n, inputs)), t
+
+
+def train(lib, *, dtype="float64", net=None, form="indices", **kwargs):
+    x, t = blobs()
+    net = net or MLP([6, 5, 3], dtype=dtype, seed=0, **lib.kwargs)
+    t = t if form == "indices" else np.eye(3)[t]
+    options = {"steps": 60, "batch_size": 20, **kwargs}
+    return net, fit(net, lib.array(x), lib.array(t), **options)
+
+
+@pytest.mark.parametrize("form", ["indices", "rows"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_training_equals_the_textbook_loop(lib, name, form):
+    """The runner, the folded rate and the blocks change nothing but rounding."""
+    rule = OPTIMIZERS[name]()
+    net, history = train(lib, optimizer=name, learning_rate=0.05, form=form, steps=23)
+
+    x, t = blobs()
+    host = MLP([6, 5, 3], dtype="float64", seed=0)
+    slots = rule.slots(host.params)
+    order = training.batches(len(x), 20, 0)
+    losses = []
+    for step in range(1, 24):
+        rows = next(order)
+        loss, gradient = host.loss_and_gradient(x[rows], t[rows])
+        if rule.folds_rate:
+            gradient = {k: 0.05 * g for k, g in gradient.items()}
+        numbers = rule.coefficients(np.asarray([step]), np.asarray([0.05])).tolist()[0]
+        rule.update(host.params, gradient, slots, numbers)
+        losses.append(loss)
+    np.testing.assert_allclose(history.loss, losses, rtol=1e-11)
+    for key, p in host.params.items():
+        np.testing.assert_allclose(lib.host(net.params[key]), p, rtol=1e-9, atol=1e-12)
+
+
+def test_it_learns(lib):
+    """The plainest promise: loss goes down, accuracy goes up."""
+    x, t = blobs()
+    net, history = train(lib, optimizer="adam", learning_rate=0.02, steps=300)
+    assert history.loss[-20:].mean() < 0.3 * history.loss[0]
+    assert lib.host(net.accuracy(lib.array(x), lib.array(t))) > 0.9
+    assert history.steps == len(history.loss) == 300
+    assert history.seconds > 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_backends_agree(lib, mnist, dtype):
+    """The same seed gives the same losses everywhere, up to rounding: the promise of one path."""
+    (x, t), (x_test, t_test) = mnist
+    steps = 1000 if lib.name in ("numpy", "torch", "jax", "torch-cuda", "cupy") else 30
+    curves, accuracies = [], []
+    for where in ({}, lib.kwargs):
+        here = xpnet.place(dtype=dtype, **where)
+        net = TwoLayerNet(784, 100, 10, seed=0, dtype=dtype, **where)
+        history = fit(net, here.floats(x), here.asarray(t), steps=steps)
+        curves.append(history.loss)
+        accuracy = net.accuracy(here.floats(x_test), here.asarray(t_test))
+        accuracies.append(float(here.to_host(accuracy)))
+    numpy, other = curves
+    assert abs(other[0] / numpy[0] - 1) <= (1e-6 if dtype == "float32" else 1e-14)
+    difference = np.max(np.abs(other - numpy))
+    assert difference <= (1e-3 if dtype == "float32" else 1e-9), difference
+    assert abs(accuracies[1] - accuracies[0]) <= 0.003
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return xpnet.load_mnist()
+
+
+def test_batches_pass_over_all_rows():
+    """Every row once a pass, in an order that the seed fixes."""
+    order = training.batches(10, 4, seed=5)
+    rows = np.concatenate([next(order) for _ in range(5)])
+    for start in (0, 10):
+        np.testing.assert_array_equal(np.sort(rows[start : start + 10]), np.arange(10))
+    again = training.batches(10, 4, seed=5)
+    np.testing.assert_array_equal(rows[:4], next(again))
+    assert not np.array_equal(rows[:10], np.concatenate([next(training.batches(10, 10, 6))]))
+
+
+def test_epochs_and_steps():
+    """An epoch is n rows, rounded up to whole batches."""
+    x, t = blobs(n=50)
+    for epochs, batch_size, steps in [(1, 50, 1), (2, 20, 5), (3, 7, 22)]:
+        history = fit(MLP([6, 3], dtype="float64"), x, t, epochs=epochs, batch_size=batch_size)
+        assert history.steps == steps
+
+
+def test_schedule_is_followed(lib):
+    """A rate of 0 changes nothing; the schedule is asked for the right steps."""
+    asked = []
+
+    def schedule(steps):
+        asked.extend(steps.tolist())
+        return np.where(steps < 5, 0.0, 0.1)
+
+    x, t = blobs()
+    net, history = train(lib, learning_rate=schedule, steps=205, batch_size=200)
+    assert asked == list(range(205))
+    np.testing.assert_allclose(history.loss[:6], history.loss[0], rtol=1e-13)
+    assert history.loss[6] < history.loss[0]
+
+
+def test_validation(lib):
+    """Looked at after each epoch and at the end, with the values that the net then gives."""
+    x, t = blobs(seed=1)
+    x, t = lib.array(x), lib.array(t)
+    net, history = train(lib, steps=250, validation=(x, t))
+    assert history.validation_steps[-1] == 250
+    assert len(history.validation_steps) == 3, "after each block that ends an epoch"
+    assert history.validation_loss[-1] == float(lib.host(net.loss(x, t)))
+    assert history.validation_accuracy[-1] == float(lib.host(net.accuracy(x, t)))
+    values = MLP([6, 3], output="identity", dtype="float64", **lib.kwargs)
+    _, history = train(lib, net=values, validation=(x, t))
+    assert history.validation_accuracy == [None]
+
+
+def test_callbacks_see_every_block_and_can_stop():
+    seen = []
+    lines = []
+
+    def stop(progress):
+        seen.append((progress.step, progress.steps, len(progress.losses)))
+        return progress.step >= 200
+
+    x, t = blobs()
+    log = xpnet.Log(50, lines.append)
+    history = fit(MLP([6, 3]), x, t, steps=1000, callbacks=[stop, log])
+    assert seen == [(100, 1000, 100), (200, 1000, 100)]
+    assert history.steps == 200
+    assert history.stopped == "stopped by a callback after step 200"
+    assert [line.split(":")[0] for line in lines] == ["step 50", "step 100", "step 150", "step 200"]
+    assert lines[0] == f"step 50: loss {history.loss[49]:.4f}"
+
+
+def test_early_stopping():
+    """Stops after `patience` looks without improvement, not before."""
+    x, t = blobs()
+    data = {"steps": 5000, "validation": (x, t)}
+    stop = xpnet.EarlyStopping(patience=3, min_delta=1e-3)
+    history = fit(MLP([6, 3]), x, t, callbacks=[stop], **data)
+    assert history.steps < 5000
+    looks = np.asarray(history.validation_loss)
+    best = len(looks) - 4
+    assert np.all(looks[best + 1 :] > looks[: best + 1].min() - 1e-3)
+    with pytest.raises(ValueError, match="unknown monitor 'accuracy'; known are 'validation'"):
+        xpnet.EarlyStopping(monitor="accuracy")
+
+
+def test_interrupt_ends_after_the_block(lib):
+    """Ctrl-C: the block is finished, the history is returned, the net is whole."""
+
+    def interrupt(progress):
+        if progress.step == 200:
+            signal.raise_signal(signal.SIGINT)
+
+    net, history = train(lib, steps=100_000, callbacks=[interrupt])
+    assert history.stopped is not None
+    assert history.stopped.startswith("interrupted after step ")
+    assert len(history.loss) == history.steps < 1000
+    assert np.isfinite(lib.host(net.params["W1"])).all()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_second_interrupt_is_at_once():
+    x, t = blobs()
+
+    def impatient(progress):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(MLP([6, 3]), x, t, steps=1000, callbacks=[impatient])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_in_a_thread():
+    """Signals belong to the main thread; training does not."""
+    x, t = blobs()
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(fit(MLP([6, 3]), x, t, steps=10).steps)
+    )
+    thread.start()
+    thread.join()
+    assert results == [10]
+
+
+def test_non_finite_loss_stops_with_the_step(lib):
+    """The step's number, the losses up to it, and parameters that still are numbers."""
+    before = {}
+
+    def remember(progress):
+        before.update({k: lib.host(v).copy() for k, v in progress.net.params.items()})
+
+    def schedule(steps):
+        return np.where(steps == 150, 1e300, 0.01)
+
+    net = MLP([6, 5, 3], activation="identity", output="identity", dtype="float64",
+              seed=0, **lib.kwargs)
+    with pytest.raises(NonFiniteLoss, match=r"the loss became \S+ at step 15\d; .* after step 100"
+                       ) as caught, np.errstate(all="ignore"):
+        train(lib, net=net, learning_rate=schedule, steps=1000, callbacks=[remember])
+    error = caught.value
+    assert 152 <= error.step <= 159
+    assert error.history.steps == len(error.history.loss) == error.step
+    assert not np.isfinite(error.history.loss[-1])
+    assert np.isfinite(error.history.loss[:-1]).all()
+    for key, p in net.params.items():
+        np.testing.assert_array_equal(lib.host(p), before[key])
+
+
+def test_numerical_training(lib):
+    """`gradient="numerical"` follows the same path as backpropagation."""
+    if lib.name.startswith("strict"):
+        options = {"steps": 2}
+    else:
+        options = {"steps": 5}
+    _, backprop = train(lib, batch_size=10, **options)
+    _, numerical = train(lib, batch_size=10, gradient="numerical", **options)
+    np.testing.assert_allclose(numerical.loss, backprop.loss, rtol=1e-6)
+
+
+def test_an_optimizer_of_your_own(lib):
+    """Subclassing `Optimizer` is enough."""
+
+    class Sign(Optimizer):
+        def update(self, params, gradient, slots, numbers):
+            xp = lib.xp
+            for key, g in gradient.items():
+                params[key] -= numbers[0] * xp.sign(g)
+
+    _, history = train(lib, optimizer=Sign(), learning_rate=0.01, steps=50)
+    assert history.loss[-1] < history.loss[0]
+    assert history.settings["optimizer"] == {"name": "Sign"}
+
+
+def test_float32_stays_float32(lib):
+    """A step that promotes to float64 costs double and says nothing."""
+    for name in OPTIMIZERS:
+        net, _ = train(lib, dtype="float32", optimizer=name, steps=3,
+                       net=MLP([6, 5, 3], l2=0.1, seed=0, **lib.kwargs))
+        for key, p in net.params.items():
+            assert p.dtype == lib.xp.float32, (name, key)
+
+
+def test_blocks_follow_the_size():
+    """Many steps at once for small nets; large ones still answer to Ctrl-C."""
+    assert training.block_steps(MLP([784, 100, 10]), 100, "backprop") == 100
+    assert training.block_steps(MLP([784, 1000, 1000, 10]), 1000, "backprop") < 10
+    assert training.block_steps(MLP([784, 100, 10]), 100, "numerical") < 10
+
+
+@pytest.mark.parametrize(("change", "error", "message"), [
+    ({"steps": None}, ValueError, "give steps or epochs, one of the two; neither was given"),
+    ({"epochs": 1}, ValueError, "give steps or epochs, one of the two; both was given"),
+    ({"steps": 0}, ValueError, "steps must be at least 1, not 0"),
+    ({"steps": 2.5}, TypeError, "steps must be a whole number, not float"),
+    ({"steps": None, "epochs": -1}, ValueError, "epochs must be at least 1, not -1"),
+    ({"batch_size": 0}, ValueError, "batch_size must be at least 1, not 0"),
+    ({"batch_size": 201}, ValueError, "batch_size is 201, more than the 200 rows of x"),
+    ({"learning_rate": 0}, ValueError, "learning_rate must be finite and above 0, not 0"),
+    ({"learning_rate": float("nan")}, ValueError, "learning_rate must be finite"),
+    ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number, not str"),
+    ({"learning_rate": lambda steps: -0.1 + 0 * steps}, ValueError, "schedule must return 60"),
+    ({"learning_rate": lambda steps: 0.1}, ValueError, "the schedule must return 60 finite rates"),
+    ({"optimizer": "lbfgs"}, ValueError, "unknown optimizer 'lbfgs'; known are 'sgd', 'momentum'"),
+    ({"gradient": "exact"}, ValueError, "unknown gradient 'exact'; known are 'backprop', 'numer"),
+    ({"validation": 3}, TypeError, r"validation must be a pair \(x, t\)"),
+])
+def test_bad_arguments(change, error, message):
+    """Refused before anything is trained."""
+    x, t = blobs()
+    net = MLP([6, 3], dtype="float64", seed=0)
+    before = {k: v.copy() for k, v in net.params.items()}
+    with pytest.raises(error, match=message):
+        fit(net, x, t, **{"steps": 60, **change})
+    for key, p in net.params.items():
+        np.testing.assert_array_equal(p, before[key])
+
+
+def test_bad_data(lib):
+    """NaN in x, labels outside, an empty set, a validation set of another width."""
+    x, t = blobs()
+    net = MLP([6, 3], dtype="float64", **lib.kwargs)
+    good = lib.array(x), lib.array(t)
+    spoiled = x.copy()
+    spoiled[150, 2] = np.nan
+    with pytest.raises(ValueError, match="x has values that are not finite"):
+        fit(net, lib.array(spoiled), good[1], steps=1)
+    with pytest.raises(ValueError, match="t has the label 3; expected 0 to 2"):
+        fit(net, good[0], lib.array(t + 1), steps=1)
+    with pytest.raises(ValueError, match="x is an empty batch"):
+        fit(net, lib.array(x[:0]), lib.array(t[:0]), steps=1)
+    with pytest.raises(ValueError, match=r"validation: x must have shape \(n, 6\), not \(200, 5\)"):
+        fit(net, *good, steps=1, validation=(lib.array(x[:, :5]), good[1]))
+
+
+# --- the history -----------------------------------------------------------------------------
+
+
+def test_summary_has_the_reference_s_lines(lib):
+    net, history = train(lib, steps=10)
+    history.test_accuracy = 0.5
+    text = history.summary()
+    for line in ("steps           10", "first loss", "last loss", "drop", "elapsed", "time a step",
+                 "test accuracy   50.00 %", "device"):
+        assert line in text
+    assert lib.kwargs["xp"] in history.device
+    assert "10 steps" in repr(history)
+
+
+def test_summary_names_the_gpu():
+    history = xpnet.History(environment={
+        "backend": "torch", "backend_version": "2", "device": "cuda:0",
+        "device_name": "NVIDIA H100", "driver": "580", "cuda": "13.0"})
+    assert "GPU             NVIDIA H100, driver 580, CUDA 13.0" in history.summary()
+    assert "NVIDIA H100, torch 2 on cuda:0" in history.summary()
+
+
+def test_history_file(lib, tmp_path):
+    """Everything that is needed to know what was run; nothing half-written."""
+    x, t = blobs()
+    _, history = train(lib, steps=10, validation=(lib.array(x), lib.array(t)))
+    history.save(tmp_path / "history.json")
+    data = json.loads((tmp_path / "history.json").read_text())
+    np.testing.assert_array_equal(data["loss"], history.loss)
+    assert data["settings"]["batch_size"] == 20
+    assert data["settings"]["optimizer"] == {"name": "SGD"}
+    assert data["environment"]["backend"] == lib.kwargs["xp"]
+    assert data["environment"]["xpnet"] == xpnet.__version__
+    assert data["validation"]["step"] == [10]
+    assert os.listdir(tmp_path) == ["history.json"]
+
+
+def test_history_file_of_a_failed_run(tmp_path):
+    """Strict JSON has no NaN."""
+    history = xpnet.History()
+    history.extend(np.asarray([1.0, np.nan]), 0.1)
+    history.save(tmp_path / "h.json")
+    assert json.loads((tmp_path / "h.json").read_text())["loss"] == [1.0, None]
+
+
+def test_history_file_keeps_the_old_one_on_failure(tmp_path):
+    path = tmp_path / "h.json"
+    path.write_text("old")
+    history = xpnet.History(settings={"unwritable": object()})
+    with pytest.raises(TypeError):
+        history.save(path)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["h.json"]
