@@ -89,7 +89,7 @@ def test_what_is_no_float_array_is_refused(lib, name):
     function = getattr(F, name)
     with pytest.raises(TypeError, match="x must be an array, not list"):
         function([1.0, 2.0])
-    with pytest.raises(TypeError, match="x must be a floating-point array, not .*int64"):
+    with pytest.raises(TypeError, match=r"x must be a floating-point array, not .*int64"):
         function(lib.array([1, 2], "int64"))
 
 

@@ -93,7 +93,7 @@ def _agrees(lib, net, form, l2):
     loss, gradient = net.loss_and_gradient(lib.array(x), t)
     np.testing.assert_allclose(lib.host(loss), value, rtol=1e-12)
     np.testing.assert_allclose(lib.host(net.loss(lib.array(x), t)), value, rtol=1e-12)
-    assert list(sorted(gradient)) == list(sorted(net.params))
+    assert sorted(gradient) == sorted(net.params)
     for key, slope in slopes.items():
         scale = np.abs(slope).max()
         np.testing.assert_allclose(
@@ -329,7 +329,7 @@ def test_device_of_arrays():
     """Arrays on another device of the same library."""
     strict = pytest.importorskip("array_api_strict", reason="the devices are virtual")
     net = MLP([2, 2], xp=strict, device="device1")
-    with pytest.raises(TypeError, match="x is on device .*device2.*expected .*device1"):
+    with pytest.raises(TypeError, match=r"x is on device .*device2.*expected .*device1"):
         net.predict(strict.zeros((1, 2), dtype=strict.float32, device=strict.Device("device2")))
 
 

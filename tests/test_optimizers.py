@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from xpnet import optimizers
-from xpnet.optimizers import OPTIMIZERS, Adam, AdamW, Constant, Cosine, Momentum, Nesterov, StepDecay, WarmUp
+from xpnet.optimizers import (
+    OPTIMIZERS,
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    Momentum,
+    Nesterov,
+    StepDecay,
+    WarmUp,
+)
 
 
 def textbook(name, w, gradients, rates):

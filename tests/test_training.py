@@ -115,8 +115,8 @@ def test_schedule_is_followed(lib):
         asked.extend(steps.tolist())
         return np.where(steps < 5, 0.0, 0.1)
 
-    x, t = blobs()
-    net, history = train(lib, learning_rate=schedule, steps=205, batch_size=200)
+    _x, _t = blobs()
+    _net, history = train(lib, learning_rate=schedule, steps=205, batch_size=200)
     assert asked == list(range(205))
     np.testing.assert_allclose(history.loss[:6], history.loss[0], rtol=1e-13)
     assert history.loss[6] < history.loss[0]
@@ -233,10 +233,7 @@ def test_non_finite_loss_stops_with_the_step(lib):
 
 def test_numerical_training(lib):
     """`gradient="numerical"` follows the same path as backpropagation."""
-    if lib.name.startswith("strict"):
-        options = {"steps": 2}
-    else:
-        options = {"steps": 5}
+    options = {"steps": 2 if lib.name.startswith("strict") else 5}
     _, backprop = train(lib, batch_size=10, **options)
     _, numerical = train(lib, batch_size=10, gradient="numerical", **options)
     np.testing.assert_allclose(numerical.loss, backprop.loss, rtol=1e-6)
@@ -321,7 +318,7 @@ def test_bad_data(lib):
 
 
 def test_summary_has_the_reference_s_lines(lib):
-    net, history = train(lib, steps=10)
+    _net, history = train(lib, steps=10)
     history.test_accuracy = 0.5
     text = history.summary()
     for line in ("steps           10", "first loss", "last loss", "drop", "elapsed", "time a step",

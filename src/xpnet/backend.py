@@ -16,8 +16,8 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -106,6 +106,8 @@ class Backend:
         From a placement, a step, its state and its data to a function that runs many steps.
     float64
         What to do where the library makes float32 of float64.
+    float64_environment
+        What a program sets in its environment before the library is imported, for float64.
     """
 
     name: str
@@ -119,6 +121,7 @@ class Backend:
     synchronize: Callable[[Any], None]
     runner: Callable[[Placement, Step, dict[str, Any], tuple[Array, ...]], Runner]
     float64: str = "this device has no float64"
+    float64_environment: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> ModuleType:
         """Import the library and return its array API namespace."""
@@ -419,7 +422,6 @@ def _scan(
     """Steps compiled into one program: `jit` of a `lax.scan`."""
     jax = sys.modules["jax"]
 
-    @jax.jit
     def block(
         state: dict[str, Any], data: tuple[Array, ...], rows: Array, coefficients: Array
     ) -> tuple[dict[str, Any], Array]:
@@ -428,11 +430,14 @@ def _scan(
             loss = step(carry, data, *inputs)
             return carry, loss
 
-        return jax.lax.scan(body, state, (rows, coefficients))
+        new, losses = jax.lax.scan(body, state, (rows, coefficients))
+        return new, losses
+
+    compiled = jax.jit(block)
 
     def run(rows: np.ndarray, coefficients: np.ndarray) -> Array:
         batches, numbers = placement.asarray(rows), placement.floats(coefficients)
-        new, losses = block(state, data, batches, numbers)
+        new, losses = compiled(state, data, batches, numbers)
         _rebind(state, new)
         return losses
 
@@ -510,6 +515,7 @@ BACKENDS: dict[str, Backend] = {
             runner=_scan,
             float64="turn it on before any array is made: set JAX_ENABLE_X64=1 in the environment "
             "or call jax.config.update('jax_enable_x64', True)",
+            float64_environment={"JAX_ENABLE_X64": "1"},
         ),
         Backend(
             name="array_api_strict",

@@ -128,7 +128,8 @@ class History:
         rows.append(("device", self.device))
         if self.environment.get("driver"):
             gpu = self.environment
-            rows.append(("GPU", f"{gpu['device_name']}, driver {gpu['driver']}, CUDA {gpu['cuda']}"))
+            cuda = f", CUDA {gpu['cuda']}" if gpu.get("cuda") else ""
+            rows.append(("GPU", f"{gpu['device_name']}, driver {gpu['driver']}{cuda}"))
         if self.stopped:
             rows.append(("stopped", self.stopped))
         return rows
@@ -142,11 +143,14 @@ class History:
             "seconds": self.seconds,
             "stopped": self.stopped,
             "test_accuracy": self.test_accuracy,
-            "loss": [v if np.isfinite(v) else None for v in self.loss.tolist()],
+            "loss": _finite_or_none(self.loss),
             "validation": {
                 "step": self.validation_steps,
-                "loss": self.validation_loss,
-                "accuracy": self.validation_accuracy,
+                "loss": _finite_or_none(self.validation_loss),
+                "accuracy": [
+                    None if v is None or not np.isfinite(v) else v
+                    for v in self.validation_accuracy
+                ],
             },
         }
 
@@ -197,4 +201,12 @@ class History:
         if not self.steps:
             return "<History: no steps>"
         loss = self.loss
-        return f"<History: {self.steps:,} steps, loss {loss[0]:.4f} → {loss[-1]:.4f}, {self.seconds:.2f} s>"
+        way = f"loss {loss[0]:.4f} → {loss[-1]:.4f}"
+        return f"<History: {self.steps:,} steps, {way}, {self.seconds:.2f} s>"
+
+
+def _finite_or_none(values: Any) -> list[float | None]:
+    # JSON knows neither NaN nor infinity.
+    values = np.asarray(values, dtype=np.float64)
+    finite: list[float | None] = np.where(np.isfinite(values), values, None).tolist()
+    return finite

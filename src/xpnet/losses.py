@@ -66,7 +66,8 @@ def cross_entropy_error(y: Array, t: Array) -> Array:
         else:
             raise TypeError(f"t must be an array of {xp.__name__}, not {type(t).__name__}")
     if array_namespace(t) is not xp:
-        raise TypeError(f"t is an array of {array_namespace(t).__name__}; y is one of {xp.__name__}")
+        came = array_namespace(t).__name__
+        raise TypeError(f"t is an array of {came}; y is one of {xp.__name__}")
     if t.shape == y.shape:
         target = xp.astype(t, y.dtype, copy=False)
     elif t.shape == y.shape[:-1] and xp.isdtype(t.dtype, "integral"):
@@ -223,6 +224,100 @@ def half_squared_error(logits: Array, target: Array) -> tuple[Array, Array]:
     return loss, error
 
 
+def softmax_cross_entropy_change(logits: Array, target: Array, moves: Array) -> Array:
+    """Change of each row's `softmax_cross_entropy` when its logits move, without cancellation.
+
+    With p = softmax(a), u_k = Δ_k - Σ_m t_m Δ_m:  loss(a + Δ) - loss(a) = log Σ_k p_k exp(Δ_k)
+    - Σ_m t_m Δ_m = log(1 + Σ_k p_k (exp(u_k) - 1)). The losses themselves, large beside their
+    difference, never appear; and the u of the label's own class is exactly 0, so that the
+    digits remain where p is almost 1 there.
+
+    Parameters
+    ----------
+    logits : array, (n, classes), floating point
+    target : array, (n, classes), same dtype
+    moves : array, (n, classes, k), same dtype
+        k ways in which each row's logits may move, none by so much that its exponential
+        overflows.
+
+    Returns
+    -------
+    array, (n, k)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> a, t = np.asarray([[0.0, 0.0]]), np.asarray([[1.0, 0.0]])
+    >>> softmax_cross_entropy_change(a, t, np.asarray([[[1e-20], [0.0]]]))
+    array([[-5.e-21]])
+    """
+    xp = array_namespace(logits)
+    u = moves - target[:, None, :] @ moves
+    change = softmax(logits)[:, None, :] @ xp.expm1(u)
+    return xp.log1p(change[:, 0, :])
+
+
+def sigmoid_cross_entropy_change(logits: Array, target: Array, moves: Array) -> Array:
+    """Change of each row's `sigmoid_cross_entropy` when its logits move, without cancellation.
+
+    With p = sigmoid(a): loss(a + Δ) - loss(a) = Σ_k (1 - t_k) log(1 + p_k (exp(Δ_k) - 1))
+    + t_k log(1 + (1 - p_k) (exp(-Δ_k) - 1)).
+
+    Parameters
+    ----------
+    logits : array, (n, labels), floating point
+    target : array, (n, labels), same dtype
+    moves : array, (n, labels, k), same dtype
+        k ways in which each row's logits may move, none by so much that its exponential
+        overflows.
+
+    Returns
+    -------
+    array, (n, k)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> a, t = np.asarray([[0.0]]), np.asarray([[1.0]])
+    >>> sigmoid_cross_entropy_change(a, t, np.asarray([[[1e-20]]]))
+    array([[-5.e-21]])
+    """
+    xp = array_namespace(logits)
+    up = xp.log1p(sigmoid(logits)[:, :, None] * xp.expm1(moves))
+    down = xp.log1p(sigmoid(-logits)[:, :, None] * xp.expm1(-moves))
+    change = (1.0 - target)[:, None, :] @ up
+    change += target[:, None, :] @ down
+    return change[:, 0, :]
+
+
+def half_squared_error_change(logits: Array, target: Array, moves: Array) -> Array:
+    """Change of each row's `half_squared_error` when its outputs move: Σ_k Δ_k (a_k - t_k + Δ_k/2).
+
+    Parameters
+    ----------
+    logits : array, (n, outputs), floating point
+    target : array, (n, outputs), same dtype
+    moves : array, (n, outputs, k), same dtype
+        k ways in which each row's outputs may move.
+
+    Returns
+    -------
+    array, (n, k)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> a, t = np.asarray([[3.0]]), np.asarray([[1.0]])
+    >>> half_squared_error_change(a, t, np.asarray([[[1e-20]]]))
+    array([[2.e-20]])
+    """
+    xp = array_namespace(logits)
+    change = 0.5 * moves
+    change += (logits - target)[:, :, None]
+    change *= moves
+    return xp.sum(change, axis=1)
+
+
 @dataclass(frozen=True)
 class Output:
     """An output layer: the link from logits to predictions, and the loss that goes with it.
@@ -234,6 +329,9 @@ class Output:
         From logits to predictions.
     loss : callable
         ``loss(logits, target) -> (value, gradient of the logits)``.
+    change : callable
+        ``change(logits, target, moves) -> (n, k)``: how each row's loss changes when its logits
+        move, `moves` being (n, outputs, k). The mean of `loss` is taken over rows: this is not.
     correct : callable or None
         ``correct(logits, target)``: which rows are predicted right, a boolean array (n,).
         None where predictions are values, not classes.
@@ -246,6 +344,7 @@ class Output:
     name: str
     link: Callable[[Array], Array]
     loss: Callable[[Array, Array], tuple[Array, Array]]
+    change: Callable[[Array, Array, Array], Array]
     correct: Callable[[Array, Array], Array] | None = None
     lower: float | None = None
     upper: float | None = None
@@ -265,8 +364,27 @@ def _same_labels(logits: Array, target: Array) -> Array:
 OUTPUTS: dict[str, Output] = {
     row.name: row
     for row in (
-        Output("softmax", softmax, softmax_cross_entropy, _same_class, 0.0, 1.0, True),
-        Output("sigmoid", sigmoid, sigmoid_cross_entropy, _same_labels, 0.0, 1.0),
-        Output("identity", lambda logits: logits, half_squared_error),
+        Output(
+            "softmax",
+            softmax,
+            softmax_cross_entropy,
+            softmax_cross_entropy_change,
+            _same_class,
+            0.0,
+            1.0,
+            True,
+        ),
+        Output(
+            "sigmoid",
+            sigmoid,
+            sigmoid_cross_entropy,
+            sigmoid_cross_entropy_change,
+            _same_labels,
+            0.0,
+            1.0,
+        ),
+        Output(
+            "identity", lambda logits: logits, half_squared_error, half_squared_error_change
+        ),
     )
 }

@@ -7,11 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from . import numerical
+from . import numerical, structured
 from .backend import Array, place
 from .checks import all_finite, finite_number, known, positive_integer
 from .functions import ACTIVATIONS, Activation
 from .losses import OUTPUTS, index_rows, one_hot
+from .structured import Point
 
 Params = dict[str, Array]
 
@@ -87,7 +88,8 @@ class MLP:
         self.placement = place(xp, device, dtype)
         self.params: Params = {}
         rng = np.random.default_rng(seed)
-        for i, (n_in, n_out) in enumerate(zip(self.layer_sizes, self.layer_sizes[1:], strict=False), 1):
+        for i in range(1, self.depth + 1):
+            n_in, n_out = self.layer_sizes[i - 1 : i + 1]
             weights = rng.standard_normal((n_in, n_out)) * deviation(n_in, n_out)
             self.params[f"W{i}"] = self.placement.floats(weights)
             self.params[f"b{i}"] = self.placement.floats(np.zeros(n_out))
@@ -242,7 +244,8 @@ class MLP:
         --------
         >>> import numpy as np
         >>> net = MLP([2, 2], weight_init=0.0)
-        >>> loss, gradient = net.loss_and_gradient(np.ones((1, 2), dtype=np.float32), np.asarray([1]))
+        >>> x = np.ones((1, 2), dtype=np.float32)
+        >>> loss, gradient = net.loss_and_gradient(x, np.asarray([1]))
         >>> sorted(gradient)
         ['W1', 'b1']
         """
@@ -250,7 +253,7 @@ class MLP:
         return self.backpropagate(self.params, x, target)
 
     def numerical_gradient(
-        self, x: Array, t: Array, *, step: float | None = None, method: str = "elementwise"
+        self, x: Array, t: Array, *, step: float | None = None, method: str = "structured"
     ) -> Params:
         """Gradient of `loss` by central differences.
 
@@ -282,7 +285,10 @@ class MLP:
         array([ 0.5, -0.5])
         """
         x, target = self._checked(x, t)
-        return known({"elementwise": self._elementwise}, method, "method")(self.params, x, target, step)
+        methods = {"structured": self._structured, "elementwise": self._elementwise}
+        if step is not None:
+            step = finite_number(step, "step", minimum=0.0, exclusive=True)
+        return known(methods, method, "method")(self.params, x, target, step)
 
     def to(self, xp: Any = None, device: Any = None, dtype: Any = None) -> Self:
         """Copy the net to another library, device or dtype.
@@ -370,20 +376,32 @@ class MLP:
             if i > 1:
                 d = d @ params[f"W{i}"].T
                 d *= self.activation.derivative(a[i - 2], z[i - 1])
-        if self.l2:
-            for i in range(1, self.depth + 1):
-                gradient[f"W{i}"] += (self.l2 if scale is None else self.l2 * scale) * params[f"W{i}"]
-        return self._with_l2(loss, params), gradient
+        return self._with_l2(loss, params), self._add_l2(gradient, params, scale)
 
     def differentiate(
         self, params: Params, x: Array, target: Array, scale: Any = None
     ) -> tuple[Array, Params]:
-        """As `backpropagate`, by central differences."""
-        gradient = self._elementwise(params, x, target)
-        if scale is not None:
-            for key in gradient:
-                gradient[key] *= scale
-        return self._loss(params, x, target), gradient
+        """As `backpropagate`, by central differences; nothing waits."""
+        logits, z, a = self.forward(params, x)
+        loss, _ = self.output.loss(logits, target)
+        point = Point(params, self.activation, self.output, logits, z, a, target)
+        gradient = self._add_l2(structured.gradient(point, scale=scale), params, scale)
+        return self._with_l2(loss, params), gradient
+
+    def _structured(
+        self, params: Params, x: Array, target: Array, step: float | None = None
+    ) -> Params:
+        point = Point(params, self.activation, self.output, *self.forward(params, x), target)
+        gradient = structured.gradient(point, step=step, read=self.placement.to_host)
+        return self._add_l2(gradient, params)
+
+    def _add_l2(self, gradient: Params, params: Params, scale: Any = None) -> Params:
+        # The central difference of l2/2 w² is l2·w, for any step.
+        if self.l2:
+            factor = self.l2 if scale is None else self.l2 * scale
+            for i in range(1, self.depth + 1):
+                gradient[f"W{i}"] += factor * params[f"W{i}"]
+        return gradient
 
     def _elementwise(
         self, params: Params, x: Array, target: Array, step: float | None = None

@@ -79,6 +79,7 @@ class SGD(Optimizer):
     folds_rate: ClassVar[bool] = True
 
     def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
+        """Move by one step; see `Optimizer.update`."""
         for key, g in gradient.items():
             params[key] -= g
 
@@ -108,6 +109,7 @@ class Momentum(Optimizer):
         _below_one(self.momentum, "momentum")
 
     def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
+        """Move by one step; see `Optimizer.update`."""
         velocity = slots["velocity"]
         for key, g in gradient.items():
             velocity[key] *= self.momentum
@@ -141,6 +143,7 @@ class Nesterov(Optimizer):
         _below_one(self.momentum, "momentum")
 
     def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
+        """Move by one step; see `Optimizer.update`."""
         velocity = slots["velocity"]
         for key, g in gradient.items():
             velocity[key] *= self.momentum
@@ -182,12 +185,14 @@ class Adam(Optimizer):
         finite_number(self.epsilon, "epsilon", minimum=0.0, exclusive=True)
 
     def coefficients(self, steps: np.ndarray, learning_rates: np.ndarray) -> np.ndarray:
+        """Return the numbers of each step; see `Optimizer.coefficients`."""
         # η m̂ / (√v̂ + ε) = [η √c2 / c1] m / (√v + ε √c2), with c1 = 1 - β1ᵗ, c2 = 1 - β2ᵗ.
         root = np.sqrt(1.0 - self.beta_2**steps)
         rate = learning_rates * root / (1.0 - self.beta_1**steps)
         return np.stack([learning_rates, rate, self.epsilon * root], axis=1)
 
     def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
+        """Move by one step; see `Optimizer.update`."""
         mean, square = slots["mean"], slots["square"]
         rate, epsilon = numbers[1], numbers[2]
         for key, g in gradient.items():
@@ -231,10 +236,12 @@ class AdamW(Adam):
         finite_number(self.weight_decay, "weight_decay", minimum=0.0)
 
     def coefficients(self, steps: np.ndarray, learning_rates: np.ndarray) -> np.ndarray:
+        """Return the numbers of each step; see `Optimizer.coefficients`."""
         keep = 1.0 - learning_rates * self.weight_decay
         return np.column_stack([super().coefficients(steps, learning_rates), keep])
 
     def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
+        """Move by one step; see `Optimizer.update`."""
         for key in gradient:
             params[key] *= numbers[3]
         super().update(params, gradient, slots, numbers)

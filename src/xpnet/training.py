@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from types import FrameType
 from typing import Any
 
@@ -117,7 +117,7 @@ def fit(
         Of the batch order. None draws anew each time.
     callbacks : sequence of callables
         Each is called with a `Progress` after every block; training stops where one returns
-        True.
+        True. One that has a method `close` has it called at the end, whatever ended it.
     progress : bool
         Show a progress bar (needs rich).
 
@@ -188,7 +188,10 @@ def fit(
     order = batches(n, batch_size, seed)
     block = block_steps(net, batch_size, gradient)
     validated = 0
-    with _interruption() as interrupted:
+    with _interruption() as interrupted, contextlib.ExitStack() as at_the_end:
+        for watcher in watchers:
+            if hasattr(watcher, "close"):
+                at_the_end.callback(watcher.close)
         start = time.perf_counter()
         while history.steps < total:
             done = history.steps
@@ -217,17 +220,13 @@ def fit(
                 history.validate(*evaluate(net, *validation))
             state = Progress(history.steps, total, losses, net, history)
             # Every callback sees every block, also where an earlier one asks to stop.
-            if any([callback(state) is True for callback in watchers]):
+            if any(callback(state) is True for callback in watchers):
                 history.stopped = f"stopped by a callback after step {history.steps}"
                 break
             if interrupted.is_set() and history.steps < total:
                 history.stopped = f"interrupted after step {history.steps}"
                 break
         history.seconds = time.perf_counter() - start
-    for watcher in watchers:
-        close = getattr(watcher, "close", None)
-        if close is not None:
-            close()
     return history
 
 
@@ -401,9 +400,9 @@ def _optimizer(optimizer: str | Optimizer) -> Optimizer:
 
 
 def _schedule(learning_rate: float | Schedule) -> Schedule:
-    return learning_rate if callable(learning_rate) else Constant(
-        finite_number(learning_rate, "learning_rate", minimum=0.0, exclusive=True)
-    )
+    if callable(learning_rate):
+        return learning_rate
+    return Constant(finite_number(learning_rate, "learning_rate", minimum=0.0, exclusive=True))
 
 
 def _rates(schedule: Schedule, steps: np.ndarray) -> np.ndarray:
@@ -417,15 +416,15 @@ def _rates(schedule: Schedule, steps: np.ndarray) -> np.ndarray:
 
 
 def _fields(rule: Any) -> dict[str, Any]:
-    return asdict(rule) if hasattr(rule, "__dataclass_fields__") else {}
+    return {f.name: getattr(rule, f.name) for f in fields(rule)} if is_dataclass(rule) else {}
 
 
 def _described(schedule: Schedule) -> Any:
     if isinstance(schedule, Constant):
         return schedule.learning_rate
-    return repr(schedule) if hasattr(schedule, "__dataclass_fields__") else getattr(
-        schedule, "__name__", type(schedule).__name__
-    )
+    if is_dataclass(schedule):
+        return repr(schedule)
+    return getattr(schedule, "__name__", type(schedule).__name__)
 
 
 def _environment(net: MLP) -> dict[str, Any]:

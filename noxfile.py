@@ -1,0 +1,67 @@
+"""Sessions, named after tasks: `nox` runs all that this machine can; `nox -l` lists them."""
+
+import re
+import shutil
+import subprocess
+
+import nox
+
+# Torch is pinned here because its newest wheels are gigabytes; users bring their own.
+TORCH = "torch==2.13.0"
+TEST_TOOLS = ["pytest>=8", "hypothesis", "matplotlib", "pooch"]
+# Torch is also the oracle of the gradients, whatever the arrays are.
+REQUIREMENTS = {
+    "numpy": [TORCH],
+    "strict": [TORCH, "array-api-strict>=2.3"],
+    "torch": [TORCH],
+    "jax": [TORCH, "jax>=0.4.35"],
+    "cupy": [TORCH],
+}
+
+
+def cuda_version() -> int | None:
+    """The newest CUDA that this machine's NVIDIA driver runs, None where there is none."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    answer = subprocess.run([tool], capture_output=True, text=True, check=False)
+    found = re.search(r"CUDA Version:\s*(\d+)", answer.stdout)
+    return int(found.group(1)) if answer.returncode == 0 and found else None
+
+
+CUDA = cuda_version()
+BACKENDS = ["numpy", "strict", "torch", "jax", "cupy"]
+nox.options.sessions = ["lint", "typecheck"] + [
+    f"tests({name})" for name in BACKENDS if name != "cupy" or CUDA
+]
+nox.options.reuse_existing_virtualenvs = True
+if not CUDA:
+    print("nox: tests(cupy) is left out: nvidia-smi finds no NVIDIA driver on this machine")
+
+
+@nox.session
+@nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
+def tests(session: nox.Session, backend: str) -> None:
+    """The suite on one backend, with the doctests."""
+    requirements = list(REQUIREMENTS[backend])
+    if backend == "cupy":
+        requirements.append(f"cupy-cuda{CUDA or 12}x")
+    # One at a time: with torch already there, nothing else asks for a build with CUDA.
+    for requirement in requirements:
+        session.install(requirement)
+    session.install("-e", ".[cli]", *TEST_TOOLS)
+    session.run("pytest", "--backend", backend, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and common mistakes."""
+    session.install("ruff==0.17.6")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Types, strictly."""
+    session.install("mypy==2.4.1", "numpy", "array-api-compat", "click", "rich")
+    session.run("mypy")

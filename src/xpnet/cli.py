@@ -1,0 +1,430 @@
+"""The `xpnet` command.
+
+Each command is a function; the options that several share are named once, below `cli`. What a
+command cannot do is one line on standard error and exit code 2; the class of the group sees
+to that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from . import __version__, datasets
+from .backend import BACKENDS, DTYPES, FOR_TESTS, backends, place
+from .functions import ACTIVATIONS
+from .history import History
+from .network import MLP
+from .optimizers import OPTIMIZERS
+from .training import Log, NonFiniteLoss, evaluate, fit
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DATASETS: dict[str, Callable[..., Any]] = {
+    "mnist": datasets.load_mnist,
+    "fashion-mnist": datasets.load_fashion_mnist,
+}
+INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+STEPS = 10_000
+
+
+class OneLineErrors(click.Group):
+    """A group of commands whose errors are one line; with ``--debug``, after a traceback."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command and, in standalone mode, exit with its code."""
+        arguments = [*(sys.argv[1:] if args is None else args)]
+        debug = "--debug" in arguments
+        try:
+            # Without standalone mode click hands errors and exit codes over to us.
+            code = super().main(arguments or ["--help"], prog_name, complete_var, False, **extra)
+            sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
+        except BrokenPipeError:
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        except (click.Abort, KeyboardInterrupt):
+            code = _fail("interrupted", debug, INTERRUPTED)
+        except Exception as error:  # whatever it is: one line
+            code = _fail(one_line(error), debug)
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+def _fail(message: str, debug: bool, code: int = 2) -> int:
+    if debug:
+        traceback.print_exc()
+    click.echo(f"xpnet: error: {message}", err=True)
+    return code
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says to the user, in one line.
+
+    Examples
+    --------
+    >>> one_line(FileNotFoundError(2, "No such file or directory", "images"))
+    'images: No such file or directory'
+    """
+    if isinstance(error, click.ClickException):
+        text = error.format_message()
+    elif isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = str(error)
+    text = " ".join(text.split())
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {text}" if text else "not enough memory"
+    meant = (click.ClickException, OSError, ValueError, TypeError, RuntimeError, ImportError)
+    if text and isinstance(error, (*meant, ArithmeticError)):
+        return text
+    return f"{type(error).__name__}: {text} (a mistake in xpnet? --debug shows where)"
+
+
+# --- options that commands share -------------------------------------------------------------
+
+
+def layer_sizes(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[int, ...]:
+    """Return the sizes of ``100``, of ``100,50``, or of several such; ``none`` is no layer."""
+    sizes = [size for value in values if value != "none" for size in value.split(",")]
+    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
+        raise click.BadParameter(
+            f"{' '.join(values)!r} is not a size above 0, or several with commas, or 'none'"
+        )
+    return tuple(map(int, sizes))
+
+
+def number_or_name(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> float | str | None:
+    """Return a number where `value` is one."""
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return value
+
+
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+)
+
+
+def placement_options(command: Command) -> Command:
+    """Add ``--backend``, ``--device`` and ``--dtype``."""
+    names = [name for name in BACKENDS if name not in FOR_TESTS]
+    for option in (
+        click.option("--dtype", type=click.Choice(DTYPES), default="float32"),
+        click.option("--device", help="Such as cpu, cuda or cuda:1; default: the library's."),
+        click.option("--backend", type=click.Choice(names), default="numpy"),
+    ):
+        command = option(command)
+    return command
+
+
+def dataset_option(command: Command) -> Command:
+    """Add ``--dataset``."""
+    return click.option(
+        "--dataset",
+        default="mnist",
+        metavar=f"{'|'.join(DATASETS)}|FOLDER",
+        help="A name, or a folder of the four IDX files, plain, .gz or .xz.",
+    )(command)
+
+
+def prepare(backend: str, dtype: str) -> None:
+    """Set what a library reads from the environment when it is imported.
+
+    Libraries leave this to the program; the command is one.
+    """
+    if dtype == "float64":
+        os.environ.update(BACKENDS[backend].float64_environment)
+
+
+def load_dataset(name: str, **where: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Load a data set by its name, or from a folder."""
+    if name in DATASETS:
+        loaded: tuple[tuple[Any, Any], tuple[Any, Any]] = DATASETS[name](**where)
+        return loaded
+    if not Path(name).exists():
+        known = ", ".join(map(repr, DATASETS))
+        raise ValueError(
+            f"unknown dataset {name!r}, and there is no such folder; known are {known}, "
+            "and folders of IDX files"
+        )
+    return datasets.load_idx(name, **where)
+
+
+@contextlib.contextmanager
+def run_folder(folder: Path, force: bool) -> Iterator[Path]:
+    """Make the folder of a run, or raise; if nothing was written, take it away again."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if not force and any(folder.iterdir()):
+            raise FileExistsError(f"{folder} is not empty; --force writes into it all the same")
+        # A folder that cannot be written to is noticed now, not after the training.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        yield folder
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):  # not empty: something was written
+                path.rmdir()
+
+
+def default_folder(dataset: str, backend: str) -> Path:
+    """Return ``runs/<dataset>-<backend>-<time>``, with a number added where it exists."""
+    stem = f"{Path(dataset).resolve().name}-{backend}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder, number = Path("runs", stem), 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs", f"{stem}-{number}")
+    return folder
+
+
+def show(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names and values: a table in a terminal, plain lines elsewhere."""
+    rows = list(rows)
+    if not sys.stdout.isatty():
+        width = max(len(name) for name, _ in rows) + 2
+        click.echo("\n".join(f"{name:<{width}}{value}" for name, value in rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    Console().print(table)
+
+
+# --- the commands ----------------------------------------------------------------------------
+
+
+@click.group(
+    cls=OneLineErrors,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
+@click.version_option(__version__, prog_name="xpnet")
+@debug_option
+def cli() -> None:
+    """Neural nets that run where your arrays live: NumPy, CuPy, Torch or JAX."""
+
+
+@cli.command()
+@placement_options
+@dataset_option
+@click.option(
+    "--hidden",
+    callback=layer_sizes,
+    metavar="SIZES",
+    multiple=True,
+    default=["100"],
+    help="Sizes of the hidden layers: --hidden 100,50 or --hidden 100 --hidden 50; or none.",
+)
+@click.option("--activation", type=click.Choice(list(ACTIVATIONS)), default="sigmoid")
+@click.option(
+    "--weight-init",
+    callback=number_or_name,
+    metavar="xavier|he|NUMBER",
+    help="How weights are drawn; a number is their standard deviation.  [default: 0.01 with "
+    "one hidden layer or none; xavier with more]",
+)
+@click.option("--l2", type=float, default=0.0, help="Weight of the squared weights in the loss.")
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd")
+@click.option("--learning-rate", type=float, default=0.1)
+@click.option("--batch-size", type=click.IntRange(min=1), default=100)
+@click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]")
+@click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps.")
+@click.option(
+    "--gradient",
+    default="backprop",
+    metavar="backprop|numerical",
+    help="Backpropagation, or central differences.",
+)
+@click.option(
+    "--validation",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Keep this many training rows back and measure loss and accuracy on them each epoch.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, help="Of the weights and of the batches."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run's folder.  [default: runs/DATASET-BACKEND-TIME]",
+)
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+@click.option("--quiet", is_flag=True, help="Print the summary only.")
+@debug_option
+def train(
+    *,
+    backend: str,
+    device: str | None,
+    dtype: str,
+    dataset: str,
+    hidden: tuple[int, ...],
+    activation: str,
+    weight_init: float | str | None,
+    l2: float,
+    optimizer: str,
+    learning_rate: float,
+    batch_size: int,
+    steps: int | None,
+    epochs: int | None,
+    gradient: str,
+    validation: int,
+    seed: int,
+    out: Path | None,
+    force: bool,
+    quiet: bool,
+) -> int:
+    """Train a net on a data set; leave loss.png and history.json.
+
+    The defaults train 784-100-10 on the embedded MNIST in 10,000 steps. Ctrl-C ends a run
+    early: what was trained so far is summed up and written as usual.
+    """
+    if steps is not None and epochs is not None:
+        raise click.UsageError("give --steps or --epochs, not both")
+    if steps is None and epochs is None:
+        steps = STEPS
+    from . import plots  # noqa: F401  (without matplotlib the run would fail at its end)
+
+    prepare(backend, dtype)
+    where = place(backend, device, dtype)
+    with run_folder(out or default_folder(dataset, backend), force) as folder:
+        (x, t), (x_test, t_test) = load_dataset(dataset, xp=backend, device=device, dtype=dtype)
+        classes = 1 + max(int(where.to_host(labels).max()) for labels in (t, t_test))
+        if weight_init is None:
+            # The reference's value; deeper nets of such small weights hardly start to learn.
+            weight_init = 0.01 if len(hidden) < 2 else "xavier"
+        net = MLP(
+            [x.shape[1], *hidden, classes],
+            activation=activation,
+            weight_init=weight_init,
+            l2=l2,
+            xp=backend,
+            device=device,
+            dtype=dtype,
+            seed=seed,
+        )
+        held_out = None
+        if validation:
+            rows = x.shape[0] - validation
+            if rows < 1:
+                raise ValueError(f"--validation must be below the {x.shape[0]} training images")
+            held_out = (x[rows:, :], t[rows:])
+            x, t = x[:rows, :], t[:rows]
+        say: Callable[[str], None] = (lambda line: None) if quiet else click.echo
+        say(repr(net)[1:-1])
+        say(f"{dataset}: {x.shape[0]:,} images to train with, {x_test.shape[0]:,} to test with")
+
+        history, error = None, None
+        try:
+            history = _fit(
+                net,
+                x,
+                t,
+                quiet=quiet,
+                steps=steps,
+                epochs=epochs,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                gradient=gradient,
+                validation=held_out,
+                seed=seed,
+            )
+        except NonFiniteLoss as raised:
+            history, error = raised.history, raised
+        history.settings.update(
+            dataset=dataset, weight_init=weight_init, validation_rows=validation
+        )
+        try:
+            if error is None:
+                history.test_accuracy = evaluate(net, x_test, t_test)[1]
+        finally:
+            # Hours of training must not be lost because of what comes after them.
+            history.save(folder / "history.json")
+        history.plot(folder / "loss.png")
+        show(history.rows())
+        say(f"loss.png and history.json are in {folder}")
+    if error is not None:
+        raise error
+    return INTERRUPTED if history.stopped else 0
+
+
+def _fit(net: MLP, x: Any, t: Any, *, quiet: bool, **options: Any) -> History:
+    """Train with a bar in a terminal, and a line each 1,000 steps anywhere."""
+    if quiet:
+        return fit(net, x, t, **options)
+    from rich.console import Console
+
+    from .progress import ProgressBar
+
+    total = options["steps"] or math.ceil(options["epochs"] * x.shape[0] / options["batch_size"])
+    every = max(1, min(1000, total // 10))
+    with ProgressBar(Console()) as bar:
+        # The bar's own lines elsewhere would say the same once more.
+        log = Log(every, bar.print if bar.drawn else click.echo)
+        return fit(net, x, t, callbacks=[bar, log] if bar.drawn else [log], **options)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def info(*, as_json: bool) -> None:
+    """Say what this machine can run, or why not."""
+    found = backends()
+    cpu = found[0].devices[0].name if found[0].devices else platform.machine()
+    machine: dict[str, Any] = {
+        "xpnet": __version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": platform.platform(),
+        "cpu": cpu,
+        "cpu_count": os.cpu_count(),
+    }
+    if as_json:
+        described = [
+            {"available": backend.available, **dataclasses.asdict(backend)} for backend in found
+        ]
+        click.echo(json.dumps({**machine, "backends": described}, indent=2))
+        return
+    rows = [
+        ("xpnet", machine["xpnet"]),
+        ("Python", machine["python"]),
+        ("system", machine["system"]),
+        ("CPU", f"{cpu}, {machine['cpu_count']} logical cores"),
+    ]
+    for backend in found:
+        title = f"{backend.name} {backend.version}" if backend.version else backend.name
+        devices = [str(device) for device in backend.devices] or [f"no: {backend.reason}"]
+        rows += [(title if i == 0 else "", device) for i, device in enumerate(devices)]
+    show(rows)
