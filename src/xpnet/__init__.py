@@ -4,6 +4,7 @@ from . import functions, losses, optimizers
 from .backend import BackendNotAvailable, backends, place
 from .datasets import load_fashion_mnist, load_idx, load_mnist
 from .functions import Activation
+from .gradcheck import GradientCheckFailed, GradientReport, check_gradient
 from .history import History
 from .network import MLP, TwoLayerNet
 from .numerical import numerical_gradient
@@ -16,6 +17,8 @@ __all__ = [
     "Activation",
     "BackendNotAvailable",
     "EarlyStopping",
+    "GradientCheckFailed",
+    "GradientReport",
     "History",
     "Log",
     "NonFiniteLoss",
@@ -23,6 +26,7 @@ __all__ = [
     "TwoLayerNet",
     "__version__",
     "backends",
+    "check_gradient",
     "fit",
     "functions",
     "load_fashion_mnist",

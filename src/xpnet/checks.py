@@ -1,13 +1,29 @@
-"""Checks of plain arguments: each returns the value in its proper form, or raises."""
+"""Questions asked of arguments: each check returns the value in its proper form, or raises."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, TypeVar
 
+import array_api_compat
+
 T = TypeVar("T")
+
+_namespaces: dict[type, ModuleType] = {}
+
+
+def array_namespace(x: Any) -> ModuleType:
+    """`array_api_compat.array_namespace` of one array, remembered by its type.
+
+    A step asks several times, and asking anew takes microseconds of its few hundred.
+    """
+    kind = type(x)
+    if kind not in _namespaces:
+        _namespaces[kind] = array_api_compat.array_namespace(x)
+    return _namespaces[kind]
 
 
 def known(table: Mapping[str, T], name: str, what: str) -> T:

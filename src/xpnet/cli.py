@@ -99,7 +99,8 @@ def one_line(error: Exception) -> str:
     meant = (click.ClickException, OSError, ValueError, TypeError, RuntimeError, ImportError)
     if text and isinstance(error, (*meant, ArithmeticError)):
         return text
-    return f"{type(error).__name__}: {text} (a mistake in xpnet? --debug shows where)"
+    kind = type(error).__name__
+    return (f"{kind}: {text}" if text else kind) + " (a mistake in xpnet? --debug shows where)"
 
 
 # --- options that commands share -------------------------------------------------------------
@@ -390,7 +391,7 @@ def _fit(net: MLP, x: Any, t: Any, *, quiet: bool, **options: Any) -> History:
     from .progress import ProgressBar
 
     total = options["steps"] or math.ceil(options["epochs"] * x.shape[0] / options["batch_size"])
-    every = max(1, min(1000, total // 10))
+    every = 1000 if total >= 1000 else max(1, total // 10)
     with ProgressBar(Console()) as bar:
         # The bar's own lines elsewhere would say the same once more.
         log = Log(every, bar.print if bar.drawn else click.echo)

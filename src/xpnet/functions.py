@@ -6,12 +6,16 @@ an array of the same library, device and dtype.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import device, is_array_api_obj
+
+from .checks import array_namespace
 
 Array = Any
 
@@ -42,16 +46,22 @@ def sigmoid(x: Array) -> Array:
     >>> sigmoid(np.asarray([0.0, 1000.0]))
     array([0.5, 1. ])
     """
-    return _sigmoid(floating_namespace(x), x)
+    floating_namespace(x)
+    return _sigmoid(x)
 
 
-def _sigmoid(xp: ModuleType, x: Array) -> Array:
-    # exp of a number above 0 may overflow: 1 / (1 + e^-x) = e^x / (1 + e^x).
-    small = xp.exp(-xp.abs(x))
-    y = xp.where(x < 0, small, 1.0)
-    small += 1.0
-    y /= small
-    return y
+def _sigmoid(x: Array) -> Array:
+    xp = array_namespace(x)
+    # Below this the result is under the dtype's smallest normal number, and e^-x may overflow.
+    lowest = xp.full((), _log_tiny(xp, x.dtype), dtype=x.dtype, device=device(x))
+    y = xp.exp(-xp.maximum(x, lowest))
+    y += 1.0
+    return 1.0 / y
+
+
+@functools.cache
+def _log_tiny(xp: ModuleType, dtype: Any) -> float:
+    return math.log(float(xp.finfo(dtype).smallest_normal))
 
 
 def sigmoid_grad(x: Array) -> Array:
@@ -79,7 +89,7 @@ def sigmoid_grad(x: Array) -> Array:
     """
     xp = floating_namespace(x)
     # σ is symmetric, so the small factor is computed from -|x| and keeps its digits.
-    y = _sigmoid(xp, -xp.abs(x))
+    y = _sigmoid(-xp.abs(x))
     return y * (1.0 - y)
 
 
@@ -106,8 +116,12 @@ def relu(x: Array) -> Array:
     >>> relu(np.asarray([-1.0, 2.0]))
     array([0., 2.])
     """
-    xp = floating_namespace(x)
-    return xp.where(x < 0, 0.0, x)
+    floating_namespace(x)
+    return _relu(x)
+
+
+def _relu(x: Array) -> Array:
+    return array_namespace(x).where(x < 0, 0.0, x)
 
 
 def relu_grad(x: Array) -> Array:
@@ -350,12 +364,13 @@ def _tanh_derivative(x: Array, y: Array) -> Array:
 
 
 # One row is all that an activation needs: the nets, the command line and the tests read it.
+# The functions in it check nothing: a net's arrays were checked before.
 ACTIVATIONS: dict[str, Activation] = {
     row.name: row
     for row in (
-        Activation("sigmoid", sigmoid, _sigmoid_derivative),
-        Activation("relu", relu, _relu_derivative, smooth=False),
-        Activation("tanh", tanh, _tanh_derivative),
-        Activation("identity", identity, lambda x, y: identity_grad(x)),
+        Activation("sigmoid", _sigmoid, _sigmoid_derivative),
+        Activation("relu", _relu, _relu_derivative, smooth=False),
+        Activation("tanh", lambda x: array_namespace(x).tanh(x), _tanh_derivative),
+        Activation("identity", lambda x: x, lambda x, y: array_namespace(x).ones_like(x)),
     )
 }

@@ -110,12 +110,11 @@ class History:
         rows = [("steps", f"{self.steps:,}")]
         if self.steps:
             first, last = float(self.loss[0]), float(self.loss[-1])
+            share = f" ({100 * (first - last) / first:.1f} %)" if first else ""
             rows += [
-                ("first loss", f"{first:.4f}"),
-                ("last loss", f"{last:.4f}"),
-                ("drop", f"{first - last:.4f} ({100 * (first - last) / first:.1f} %)")
-                if first
-                else ("drop", f"{first - last:.4f}"),
+                ("first loss", _number(first)),
+                ("last loss", _number(last)),
+                ("drop", _number(first - last) + share),
                 ("elapsed", f"{self.seconds:.2f} s"),
                 ("time a step", f"{1e3 * self.seconds / self.steps:.3f} ms"),
             ]
@@ -207,6 +206,9 @@ class History:
 
 def _finite_or_none(values: Any) -> list[float | None]:
     # JSON knows neither NaN nor infinity.
-    values = np.asarray(values, dtype=np.float64)
-    finite: list[float | None] = np.where(np.isfinite(values), values, None).tolist()
-    return finite
+    finite = np.isfinite(np.asarray(values, dtype=np.float64)).tolist()
+    return [float(v) if ok else None for v, ok in zip(values, finite, strict=True)]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4e}"

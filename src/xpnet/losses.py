@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from array_api_compat import array_namespace, device, is_array_api_obj, is_lazy_array
+from array_api_compat import device, is_array_api_obj, is_lazy_array
 
+from .checks import array_namespace
 from .functions import floating_namespace, sigmoid, softmax
 
 Array = Any
@@ -119,7 +120,9 @@ def index_rows(xp: ModuleType, labels: Array, classes: int, dtype: Any) -> Array
     return xp.astype(labels[..., None] == columns, dtype)
 
 
-def softmax_cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
+def softmax_cross_entropy(
+    logits: Array, target: Array, scale: Any = 1.0
+) -> tuple[Array, Array]:
     """Mean cross-entropy of the softmax of `logits`, and its gradient.
 
     loss = mean over rows of log Σ_k exp(a_k) - Σ_k t_k a_k; gradient = (softmax(a) - t) / n.
@@ -129,6 +132,9 @@ def softmax_cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
     logits : array, (n, classes), floating point
     target : array, (n, classes), same dtype
         One-hot rows, or probabilities; each row sums to 1.
+
+    scale : float or 0-d array
+        Multiplies the gradient, not the loss.
 
     Returns
     -------
@@ -154,11 +160,13 @@ def softmax_cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
     loss = (xp.sum(xp.log(total)) - 2.0 * xp.sum(half)) / n
     y /= total
     y -= target
-    y /= n
+    y *= scale / n
     return loss, y
 
 
-def sigmoid_cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
+def sigmoid_cross_entropy(
+    logits: Array, target: Array, scale: Any = 1.0
+) -> tuple[Array, Array]:
     """Binary cross-entropy of the sigmoid of `logits`, and its gradient.
 
     loss = mean over rows of Σ_k max(a_k, 0) - a_k t_k + log(1 + exp(-|a_k|)), summed over the
@@ -169,6 +177,9 @@ def sigmoid_cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
     logits : array, (n, labels), floating point
     target : array, (n, labels), same dtype
         Values in [0, 1].
+
+    scale : float or 0-d array
+        Multiplies the gradient, not the loss.
 
     Returns
     -------
@@ -189,11 +200,13 @@ def sigmoid_cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
     terms -= logits * target
     y = sigmoid(logits)
     y -= target
-    y /= n
+    y *= scale / n
     return xp.sum(terms) / n, y
 
 
-def half_squared_error(logits: Array, target: Array) -> tuple[Array, Array]:
+def half_squared_error(
+    logits: Array, target: Array, scale: Any = 1.0
+) -> tuple[Array, Array]:
     """Half the squared error, summed over the outputs, mean over the batch; and its gradient.
 
     loss = 1/(2n) Σ_i Σ_k (a_ik - t_ik)²; gradient = (a - t) / n.
@@ -203,6 +216,9 @@ def half_squared_error(logits: Array, target: Array) -> tuple[Array, Array]:
     logits : array, (n, outputs), floating point
         The predictions: the link is the identity.
     target : array, (n, outputs), same dtype
+
+    scale : float or 0-d array
+        Multiplies the gradient, not the loss.
 
     Returns
     -------
@@ -220,7 +236,7 @@ def half_squared_error(logits: Array, target: Array) -> tuple[Array, Array]:
     n = logits.shape[0]
     error = logits - target
     loss = xp.sum(error * error) / (2 * n)
-    error /= n
+    error *= scale / n
     return loss, error
 
 
@@ -328,7 +344,7 @@ class Output:
     link : callable
         From logits to predictions.
     loss : callable
-        ``loss(logits, target) -> (value, gradient of the logits)``.
+        ``loss(logits, target, scale) -> (value, scale · gradient of the logits)``.
     change : callable
         ``change(logits, target, moves) -> (n, k)``: how each row's loss changes when its logits
         move, `moves` being (n, outputs, k). The mean of `loss` is taken over rows: this is not.
@@ -343,7 +359,7 @@ class Output:
 
     name: str
     link: Callable[[Array], Array]
-    loss: Callable[[Array, Array], tuple[Array, Array]]
+    loss: Callable[..., tuple[Array, Array]]
     change: Callable[[Array, Array, Array], Array]
     correct: Callable[[Array, Array], Array] | None = None
     lower: float | None = None

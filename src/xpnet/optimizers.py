@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from .checks import finite_number, positive_integer
+from .checks import array_namespace, finite_number, positive_integer
 
 Array = Any
 Params = dict[str, Array]

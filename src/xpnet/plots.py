@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 _MAX_POINTS = 4000
 # A larger span of losses than this is unreadable on a linear axis.
 _LOG_SPAN = 1e4
-# Characters a line, of the box and of the title.
+_LARGEST = 1e200
+# The longest lines of the box and of the title, in characters.
 _BOX_WIDTH, _TITLE_WIDTH = 46, 100
 
 
@@ -77,9 +78,11 @@ def plot_loss(history: History, ax: Axes | None = None) -> Axes:
         return loss_figure(history).axes[0]
 
     finite = np.isfinite(losses)
-    window, middle, mean = _smoothed(losses)
+    # Matplotlib's own arithmetic overflows near the end of the floats.
+    drawn = np.where(finite, np.clip(losses, -_LARGEST, _LARGEST), np.nan)
+    window, middle, mean = _smoothed(drawn)
     (raw,) = ax.plot(
-        *_envelope(losses),
+        *_envelope(drawn),
         linewidth=0.6,
         alpha=0.4,
         marker="." if len(losses) <= 50 else "",  # a line between few points hides them
@@ -105,7 +108,7 @@ def plot_loss(history: History, ax: Axes | None = None) -> Axes:
         ax.axvline(at + 1, color="tab:red", linestyle=":", label=f"{losses[at]} at step {at + 1:,}")
 
     if finite.any():
-        low, high = float(losses[finite].min()), float(losses[finite].max())
+        low, high = float(drawn[finite].min()), float(drawn[finite].max())
         if low > 0 and high / low > _LOG_SPAN:
             ax.set_yscale("log")
         elif low >= 0 and ax.get_yscale() != "log":
@@ -113,16 +116,26 @@ def plot_loss(history: History, ax: Axes | None = None) -> Axes:
     ax.margins(x=0.01)
     ax.set_xlabel("step")
     ax.set_ylabel("loss")
-    ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(
+        ticker.MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
+    )
     ax.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
     ax.grid(alpha=0.3)
-    _write(ax.title, _wrapped(_title(history), _TITLE_WIDTH), "Loss of each step")
+    # In a small axes of the user's: smaller words, and at most half the width for the box.
+    inches = ax.bbox.width / ax.figure.dpi
+    size, characters = (10, 12) if inches > 6 else (7, 17)  # points; characters an inch
+    title_width = min(_TITLE_WIDTH, int(inches * characters * 0.8))
+    _write(ax.title, _wrapped(_title(history), title_width), "Loss of each step")
+    ax.title.set_fontsize(1.2 * size)
     # The box is the legend's title: matplotlib then looks for the emptiest corner for both.
     legend = ax.legend(loc="best", alignment="left", framealpha=0.9, title=" ")
     for text in (*legend.get_texts(), legend.get_title()):
-        text.set_fontsize(10)
-    legend.legend_handles[0].set_linewidth(1.5)  # too thin to see at this length
-    _write(legend.get_title(), _box(history, mean), "unknown device")
+        text.set_fontsize(size)
+    for line in legend.get_lines():
+        line.set_linewidth(max(1.5, line.get_linewidth()))  # the raw line's is hard to see
+    box_width = min(_BOX_WIDTH, int(inches * characters * 0.5))
+    box = "\n".join(_wrapped(line, box_width) for line in _box(history, mean))
+    _write(legend.get_title(), box, "unknown device")
     return ax
 
 
@@ -235,23 +248,23 @@ def _title(history: History) -> str:
     )
 
 
-def _box(history: History, mean: np.ndarray) -> str:
-    last = f"final loss {history.loss[-1]:.4g}"
-    if history.steps >= 100 and np.isfinite(mean[-1]):
-        last += f" (smoothed {mean[-1]:.4g})"
-    lines = [last]
+def _box(history: History, mean: np.ndarray) -> list[str]:
+    last = float(history.loss[-1])
+    each = 1e3 * history.seconds / history.steps
+    lines = [f"final loss {last:.4g}"]
+    if history.steps >= 100 and np.isfinite([last, mean[-1]]).all():
+        lines[0] += f" (smoothed {mean[-1]:.4g})"
     if history.test_accuracy is not None:
         lines.append(f"test accuracy {100 * history.test_accuracy:.2f} %")
-    each = 1e3 * history.seconds / history.steps
-    lines.append(f"{history.seconds:,.2f} s, {each:,.3f} ms a step")
-    lines.append(_wrapped(history.device, _BOX_WIDTH))
+    lines.append(f"{history.seconds:,.2f} s, {each:,.{3 if each < 100 else 0}f} ms a step")
+    lines.append(history.device)
     if history.stopped:
-        lines.append(_wrapped(history.stopped, _BOX_WIDTH))
-    return "\n".join(lines)
+        lines.append(history.stopped)
+    return lines
 
 
 def _wrapped(text: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(text, width))
+    return "\n".join(textwrap.wrap(text, max(width, 10)))
 
 
 def _write(target: Text, text: str, instead: str) -> None:
@@ -283,8 +296,8 @@ def _characters(families: tuple[str, ...]) -> frozenset[str]:
 @functools.cache
 def _font_with(characters: frozenset[str]) -> str | None:
     """Return the name of an installed font that has all the characters, None where none has."""
-    names = {entry.name for entry in font_manager.fontManager.ttflist}
-    for name in sorted(names):
+    upright = [e for e in font_manager.fontManager.ttflist if e.style == "normal"]
+    for name in sorted({entry.name for entry in upright if entry.weight == 400}):
         # The first has a box for every character, the others are pieces of formulas.
         if name.startswith(("Last Resort", "STIXNonUnicode", "STIXSize", "cm")):
             continue

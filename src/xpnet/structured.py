@@ -29,8 +29,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
+from .checks import array_namespace
 from .functions import Activation
 from .losses import Output
 
@@ -324,7 +325,7 @@ def _direct(point: Point, layer: int, h: Any, units: Sequence[int]) -> tuple[Arr
     for j in units:
         parts = []
         for start in range(0, z.shape[1], many):
-            moves = h * z[:, start : start + many]
+            moves = h * z[:, start : min(start + many, z.shape[1])]
             k = moves.shape[1]
             moves = xp.reshape(xp.concat([moves, -moves], axis=1), (n, 2 * k, 1))
             g = xp.sum(point.changes(layer, moves, j, j + 1)[:, :, 0], axis=0)

@@ -112,7 +112,8 @@ def fit(
     gradient : str
         "backprop", or "numerical" for central differences.
     validation : (x, t), optional
-        Its loss and accuracy are recorded after each epoch and at the end.
+        Its loss and accuracy are recorded at the end, and after each block (up to 100 steps)
+        in which an epoch ended.
     seed : int, optional
         Of the batch order. None draws anew each time.
     callbacks : sequence of callables
@@ -192,6 +193,8 @@ def fit(
         for watcher in watchers:
             if hasattr(watcher, "close"):
                 at_the_end.callback(watcher.close)
+        # An overflow ends in a NonFiniteLoss; NumPy's warnings would only come before it.
+        at_the_end.enter_context(np.errstate(over="ignore", invalid="ignore"))
         start = time.perf_counter()
         while history.steps < total:
             done = history.steps
@@ -220,7 +223,8 @@ def fit(
                 history.validate(*evaluate(net, *validation))
             state = Progress(history.steps, total, losses, net, history)
             # Every callback sees every block, also where an earlier one asks to stop.
-            if any(callback(state) is True for callback in watchers):
+            answers = [callback(state) for callback in watchers]
+            if any(answer is True for answer in answers):
                 history.stopped = f"stopped by a callback after step {history.steps}"
                 break
             if interrupted.is_set() and history.steps < total:
@@ -379,8 +383,10 @@ def _checked_validation(net: MLP, validation: tuple[Array, Array]) -> tuple[Arra
         raise TypeError("validation must be a pair (x, t)")
     try:
         return net.checked_data(*validation)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"validation: {error}") from None
+    except TypeError as error:
+        raise TypeError(f"validation: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"validation: {error}") from None
 
 
 def _total_steps(steps: int | None, epochs: int | None, n: int, batch_size: int) -> int:
@@ -451,7 +457,7 @@ def _interruption() -> Iterator[threading.Event]:
     asked = threading.Event()
     if (
         threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        or signal.getsignal(signal.SIGINT) != signal.default_int_handler
     ):
         yield asked  # somebody else decides what Ctrl-C does
         return

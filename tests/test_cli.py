@@ -1,0 +1,566 @@
+"""The command: what it writes, what it says, and how it fails."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+pytest.importorskip("click", reason="the command needs click")
+pytest.importorskip("rich", reason="the command needs rich")
+pytest.importorskip("matplotlib", reason="the command needs matplotlib")
+
+from click.testing import CliRunner
+from rich.console import Console
+
+import xpnet
+from xpnet import __main__, cli
+from xpnet.backend import BACKENDS, FOR_TESTS
+from xpnet.functions import ACTIVATIONS
+from xpnet.optimizers import OPTIMIZERS
+from xpnet.progress import ProgressBar
+
+
+def write_idx(path, array):
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    """A folder of 200 + 60 images, 6×6, of 3 classes that are easy to tell apart."""
+    folder = tmp_path_factory.mktemp("shapes")
+    rng = np.random.default_rng(0)
+    for prefix, n in (("train", 200), ("t10k", 60)):
+        labels = np.arange(n) % 3
+        pictures = rng.integers(0, 100, (n, 6, 6))
+        pictures[np.arange(n), 2 * labels, :] += 150
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", pictures)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels)
+    return folder
+
+
+@pytest.fixture
+def run(images, tmp_path, monkeypatch):
+    """Run the command in an empty folder: (code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args):
+        words = [str(arg) for arg in args]
+        if words[:1] == ["train"] and "--dataset" not in words:
+            words += ["--dataset", str(images)]
+        result = CliRunner().invoke(cli.cli, words, prog_name="xpnet")
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
+
+
+def refused(result):
+    """The one line of an error."""
+    code, _, errors = result
+    assert code == 2, errors
+    assert errors.count("\n") == 1, errors
+    assert errors.startswith("xpnet: error: ")
+    return errors.removeprefix("xpnet: error: ").strip()
+
+
+def read(folder):
+    return json.loads((folder / "history.json").read_text(encoding="utf-8"))
+
+
+FAST = ("--steps", 40, "--batch-size", 20)
+
+
+# --- train -----------------------------------------------------------------------------------
+
+
+def test_train_writes_the_run_and_sums_it_up(run, tmp_path):
+    """Without the files or the summary a run leaves nothing to show."""
+    code, output, errors = run("train", *FAST, "--out", "run", "--activation", "relu")
+    assert (code, errors) == (0, "")
+    for name in (
+        "steps", "first loss", "last loss", "drop", "elapsed", "time a step", "test accuracy",
+        "device",
+    ):
+        assert any(line.startswith(name) for line in output.splitlines()), name
+    assert (tmp_path / "run" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    history = read(tmp_path / "run")
+    assert len(history["loss"]) == 40
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["environment"]["xpnet"] == xpnet.__version__
+    assert 0 <= history["test_accuracy"] <= 1
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "history.json", "loss.png",
+    ]
+
+
+def test_train_runs_on_every_backend(run, tmp_path, lib):
+    """The one option that is to change the library must be enough."""
+    backend = lib.kwargs["xp"]
+    if backend in FOR_TESTS:
+        pytest.skip("the command does not offer libraries that are for tests only")
+    device = ("--device", lib.kwargs["device"]) if lib.kwargs["device"] else ()
+    for name, dtype in (("a", "float32"), ("b", "float64")):
+        code, _, errors = run(
+            "train", *FAST, "--backend", backend, *device, "--dtype", dtype, "--out", name
+        )
+        assert code == 0, errors
+    single, double = read(tmp_path / "a"), read(tmp_path / "b")
+    assert single["environment"]["backend"] == backend
+    assert double["settings"]["dtype"] == "float64"
+    # The same seed is the same run, whatever the dtype.
+    np.testing.assert_allclose(single["loss"], double["loss"], rtol=1e-4)
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason="jax is not installed")
+def test_float64_needs_no_variable_on_jax(images, tmp_path, request):
+    """`--dtype float64` alone must be enough, though JAX reads its setting at import."""
+    asked = request.config.getoption("--backend")
+    if asked and "jax" not in asked:
+        pytest.skip("runs in jax's session")
+    clean = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
+    done = subprocess.run(
+        [sys.executable, "-m", "xpnet", "train", "--dataset", str(images), "--backend", "jax",
+         "--dtype", "float64", "--steps", "3", "--out", str(tmp_path / "run")],
+        capture_output=True, text=True, timeout=300, env=clean, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "run")["settings"]["dtype"] == "float64"
+
+
+def test_options_reach_the_net_and_the_training(run, tmp_path):
+    """An option that is parsed and forgotten trains something else than was asked for."""
+    code, _, errors = run(
+        "train", "--hidden", "7,6", "--hidden", 5, "--activation", "tanh", "--optimizer", "adam",
+        "--learning-rate", 0.01, "--batch-size", 30, "--epochs", 2, "--seed", 7, "--l2", 0.001,
+        "--weight-init", "he", "--validation", 50, "--dtype", "float64", "--out", "run",
+    )
+    assert code == 0, errors
+    history = read(tmp_path / "run")
+    expected = {
+        "layer_sizes": [36, 7, 6, 5, 3], "activation": "tanh", "learning_rate": 0.01,
+        "batch_size": 30, "steps": 10, "seed": 7, "l2": 0.001, "weight_init": "he",
+        "dtype": "float64", "gradient": "backprop", "validation_rows": 50,
+    }
+    assert {key: history["settings"][key] for key in expected} == expected
+    assert history["settings"]["optimizer"]["name"] == "Adam"
+    assert history["validation"]["step"][-1] == 10
+
+
+def test_a_run_is_what_the_library_does(run, tmp_path, images):
+    """The command and the same calls in Python must not drift apart."""
+    assert run("train", *FAST, "--hidden", 9, "--out", "run")[0] == 0
+    (x, t), _ = xpnet.load_idx(images)
+    net = xpnet.TwoLayerNet(36, 9, 3, seed=0)
+    history = xpnet.fit(net, x, t, steps=40, batch_size=20)
+    assert read(tmp_path / "run")["loss"] == history.loss.tolist()
+
+
+def test_numerical_gradient_is_one_word(run, tmp_path):
+    """The reference's switch: the same losses by central differences."""
+    for gradient in ("backprop", "numerical"):
+        code, _, errors = run(
+            "train", "--steps", 3, "--batch-size", 5, "--hidden", 4, "--dtype", "float64",
+            "--gradient", gradient, "--out", gradient,
+        )
+        assert code == 0, errors
+    a, b = (read(tmp_path / name)["loss"] for name in ("backprop", "numerical"))
+    np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "weight_init"), [("none", 0.01), ("8", 0.01), ("8,8", "xavier")]
+)
+def test_default_weights_let_every_depth_learn(run, tmp_path, hidden, weight_init):
+    """The reference's 0.01 leaves a net of two hidden layers at its first loss."""
+    assert run("train", *FAST, "--hidden", hidden, "--out", "run")[0] == 0
+    assert read(tmp_path / "run")["settings"]["weight_init"] == weight_init
+
+
+def test_lines_say_where_a_run_is(run):
+    """A log file without lines looks like a program that hangs."""
+    output = run("train", "--steps", 2500, "--batch-size", 2, "--hidden", 2)[1]
+    assert [line.split(":")[0] for line in output.splitlines() if line.startswith("step ")] == [
+        "step 1000", "step 2000",
+    ]
+    output = run("train", "--steps", 20, "--batch-size", 2, "--hidden", 2)[1]
+    assert sum(line.startswith("step ") for line in output.splitlines()) == 10
+    assert "\x1b" not in output, "control characters in a log file"
+
+
+def test_quiet_prints_the_summary_only(run):
+    """Scripts that call the command want to read its result and nothing else."""
+    code, output, errors = run("train", *FAST, "--quiet")
+    assert (code, errors) == (0, "")
+    assert output.startswith("steps ")
+    assert "loss.png" not in output
+
+
+def test_default_folder_says_what_ran(run, tmp_path):
+    """Runs must not overwrite each other, even two within a second."""
+    for _ in range(2):
+        assert run("train", *FAST)[0] == 0
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert len(names) == 2
+    assert all(name.startswith("shapes") and "-numpy-20" in name for name in names)
+
+
+def test_a_folder_that_is_not_empty_needs_force(run, tmp_path):
+    """A second run must not silently replace the first one's results."""
+    assert run("train", *FAST, "--out", "run")[0] == 0
+    before = (tmp_path / "run" / "history.json").read_bytes()
+    message = refused(run("train", *FAST, "--seed", 1, "--out", "run"))
+    assert "run is not empty" in message
+    assert "--force" in message
+    assert (tmp_path / "run" / "history.json").read_bytes() == before
+    assert run("train", *FAST, "--seed", 1, "--out", "run", "--force")[0] == 0
+    assert (tmp_path / "run" / "history.json").read_bytes() != before
+
+
+# --- what is refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "known"),
+    [
+        ("--backend", [name for name in BACKENDS if name not in FOR_TESTS]),
+        ("--activation", ACTIVATIONS),
+        ("--optimizer", OPTIMIZERS),
+        ("--dataset", cli.DATASETS),
+        ("--dtype", ["float32", "float64"]),
+        ("--gradient", ["backprop", "numerical"]),
+        ("--weight-init", ["xavier", "he"]),
+    ],
+)
+def test_unknown_names_list_the_known_ones(run, option, known):
+    """Without the list the user has to guess, or to read the source."""
+    message = refused(run("train", option, "nonsense"))
+    assert "nonsense" in message
+    for name in known:
+        assert repr(name) in message
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--batch-size", 201), "batch_size is 201, more than the 200 rows"),
+        (("--batch-size", 0), "'--batch-size'"),
+        (("--steps", 0), "'--steps'"),
+        (("--steps", 1, "--epochs", 1), "--steps or --epochs, not both"),
+        (("--hidden", "10,x"), "'10,x' is not a size above 0"),
+        (("--hidden", 0), "'0' is not a size above 0"),
+        (("--learning-rate", -1), "learning_rate must be finite and above 0"),
+        (("--learning-rate", "nan"), "learning_rate must be finite and above 0"),
+        (("--l2", -1), "l2 must be finite and at least 0"),
+        (("--validation", 200), "--validation must be below the 200 training images"),
+        (("--device", "tpu"), "'tpu'"),
+        (("--dataset", "no/such/folder"), "no such folder"),
+        (("--dataset", "."), "train-images-idx3-ubyte"),
+        (("--bogus",), "--bogus"),
+    ],
+)
+def test_bad_input_is_one_line(run, tmp_path, args, message):
+    """A traceback hides what the user has to change; a left-over folder looks like a run."""
+    assert message in refused(run("train", *args))
+    assert not list(tmp_path.iterdir()), "a refused run left files behind"
+
+
+def test_folder_is_tried_before_the_training(run, tmp_path, monkeypatch):
+    """Finding out after hours that nothing can be written loses the run."""
+    monkeypatch.setattr(cli, "fit", lambda *args, **kwargs: pytest.fail("trained first"))
+    file = tmp_path / "file"
+    file.write_text("")
+    for out in (file, file / "run"):
+        assert str(out) in refused(run("train", *FAST, "--out", out))
+    monkeypatch.setattr(
+        cli.tempfile, "TemporaryFile", lambda **_: (_ for _ in ()).throw(
+            PermissionError(13, "Permission denied", "run")
+        ),
+    )
+    assert refused(run("train", *FAST, "--out", "run")) == "run: Permission denied"
+    assert not (tmp_path / "run").exists()
+
+
+def test_matplotlib_is_looked_for_before_the_training(run, monkeypatch):
+    """Without matplotlib the run would fail at its end, at the picture."""
+    monkeypatch.setattr(cli, "fit", lambda *args, **kwargs: pytest.fail("trained first"))
+    monkeypatch.delitem(sys.modules, "xpnet.plots", raising=False)
+    monkeypatch.delattr(xpnet, "plots", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert 'pip install "xpnet[cli]"' in refused(run("train", *FAST))
+
+
+def test_a_backend_that_is_missing_says_how_to_get_it(run, monkeypatch):
+    """`No module named 'cupy'` leaves the user to find the right wheel."""
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert "pip install 'xpnet[cupy]'" in refused(run("train", *FAST, "--backend", "cupy"))
+
+
+@pytest.mark.parametrize("args", [("--debug", "train"), ("train", "--debug")])
+def test_debug_shows_the_traceback(run, images, args):
+    """Without a traceback nobody can mend a mistake in xpnet."""
+    code, _, errors = run(*args, "--batch-size", 201, "--dataset", images)
+    assert code == 2
+    assert "Traceback" in errors
+    assert "batch_size is 201" in errors.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "not enough memory"),
+        (ValueError("two\nlines"), "two lines"),
+        (RuntimeError("of the driver"), "of the driver"),
+        (KeyError("x"), "KeyError: 'x' (a mistake in xpnet? --debug shows where)"),
+        (ValueError(), "ValueError (a mistake"),
+    ],
+)
+def test_any_error_is_one_line(run, monkeypatch, error, line):
+    """Also errors that nobody thought of end in one line and exit code 2."""
+
+    def broken(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(cli, "fit", broken)
+    assert line in refused(run("train", *FAST))
+
+
+def test_a_loss_that_is_not_finite_keeps_the_run(run, tmp_path):
+    """The history up to the bad step is what one needs to find out why."""
+    code, output, errors = run(
+        "train", *FAST, "--activation", "identity", "--learning-rate", 1e30, "--out", "run"
+    )
+    assert code == 2
+    assert errors.count("\n") == 1, errors
+    assert "loss became" in errors
+    assert "steps" in output
+    history = read(tmp_path / "run")
+    assert history["loss"][-1] is None
+    assert history["test_accuracy"] is None
+    assert (tmp_path / "run" / "loss.png").exists()
+
+
+def test_the_losses_survive_what_comes_after_them(run, tmp_path, monkeypatch):
+    """Hours of training must not be lost because the evaluation fails."""
+
+    def broken(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "evaluate", broken)
+    assert refused(run("train", *FAST, "--out", "run")) == "not enough memory"
+    assert len(read(tmp_path / "run")["loss"]) == 40
+
+
+# --- in a process of its own -----------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_keeps_the_run(images, tmp_path):
+    """Ctrl-C is how a long run ends; its losses must not be lost."""
+    # A test runner in the background ignores SIGINT, and its children would too.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from xpnet.__main__ import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "train", "--dataset", str(images), "--hidden", "4",
+         "--steps", "100000000", "--out", str(tmp_path / "run")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    try:
+        for line in process.stdout:
+            if line.startswith("step 1000"):
+                break
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "interrupted after step" in output
+    history = read(tmp_path / "run")
+    assert len(history["loss"]) == history["steps"] >= 1000
+    assert history["test_accuracy"] is not None
+    assert (tmp_path / "run" / "loss.png").exists()
+
+
+def test_module_runs_and_imports_little():
+    """`python -m xpnet --help` must work, and not wait for libraries it does not use."""
+    done = subprocess.run(
+        [sys.executable, "-m", "xpnet", "--help"],
+        capture_output=True, text=True, timeout=120, check=True,
+    )
+    assert "train" in done.stdout
+    assert "info" in done.stdout
+    code = (
+        "import sys\nfrom xpnet.__main__ import main\nsys.argv = ['xpnet', 'train', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "print(sorted({'torch', 'jax', 'cupy', 'matplotlib', 'pooch'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of Windows report other errors")
+def test_a_reader_that_has_gone_is_no_error():
+    """`xpnet --help | head -1` must not end in a traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xpnet", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=120) == 1
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_click_or_rich_it_says_what_to_install(monkeypatch, capsys, missing):
+    """The console script is there without the extra; its traceback would help nobody."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SystemExit) as end:
+        __main__.main()
+    assert end.value.code == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert missing in errors
+    assert 'python -m pip install "xpnet[cli]"' in errors
+
+
+# --- info ------------------------------------------------------------------------------------
+
+
+def test_version_and_help(run):
+    """The first thing that a bug report needs, and the first that a user types."""
+    assert xpnet.__version__ in run("--version")[1]
+    code, output, _ = run()
+    assert code == 0
+    assert "train" in output
+
+
+def test_info_says_what_runs_here(run, monkeypatch):
+    """The report names each backend with its devices, or says why it cannot run."""
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    code, output, errors = run("info")
+    assert (code, errors) == (0, "")
+    assert xpnet.__version__ in output
+    assert f"numpy {np.__version__}" in output
+    cupy = next(line for line in output.splitlines() if line.startswith("cupy"))
+    assert "xpnet[cupy]" in cupy
+
+
+def test_info_as_json(run, monkeypatch):
+    """Programs read this; its keys are a promise."""
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    code, output, _ = run("info", "--json")
+    assert code == 0
+    report = json.loads(output)
+    assert report["xpnet"] == xpnet.__version__
+    rows = {row["name"]: row for row in report["backends"]}
+    assert list(rows) == [name for name in BACKENDS if name not in FOR_TESTS]
+    assert rows["numpy"]["available"] is True
+    assert rows["numpy"]["devices"][0]["id"] == "cpu"
+    assert rows["cupy"]["available"] is False
+    assert rows["cupy"]["reason"]
+
+
+# --- the progress bar ------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    """A file that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def train_with(bar, **options):
+    x = np.eye(4, dtype=np.float32)
+    return xpnet.fit(
+        xpnet.MLP([4, 2], seed=0), x, np.asarray([0, 1, 0, 1]), batch_size=4, callbacks=[bar],
+        **{"steps": 2000, **options},
+    )
+
+
+def test_bar_shows_step_loss_speed_and_time(monkeypatch):
+    """A bar without these does not say how long there is to wait."""
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    bar = ProgressBar(Console(file=terminal, force_terminal=True, width=100))
+    history = train_with(bar)
+    text = terminal.getvalue()
+    assert "2,000/2,000" in text
+    assert f"loss {history.loss[-1]:.4f}" in text
+    assert "steps/s" in text
+    assert "0:00:00" in text
+    assert text.rstrip().endswith("\x1b[?25h"), "the cursor was left hidden"
+
+
+def test_bar_is_plain_lines_in_a_file(monkeypatch):
+    """Control characters make a log unreadable; CI sets FORCE_COLOR, and it still is a file."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    file = io.StringIO()
+    train_with(ProgressBar(Console(file=file)))
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 10
+    assert lines[0].startswith("step 200/2,000: loss ")
+    assert lines[-1].startswith("step 2,000/2,000: loss ")
+    assert "\x1b" not in file.getvalue()
+
+
+def test_bar_of_few_steps_ends_at_the_last():
+    """A run shorter than a tenth of its block still says that it is done."""
+    file = io.StringIO()
+    train_with(ProgressBar(Console(file=file)), steps=7)
+    assert [line.split(":")[0] for line in file.getvalue().splitlines()] == ["step 7/7"]
+
+
+def test_bar_gives_the_terminal_back_after_an_error(monkeypatch):
+    """A hidden cursor and a running thread would outlive the training."""
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    bar = ProgressBar(Console(file=terminal, force_terminal=True))
+
+    def broken(progress):
+        raise KeyError("stop")
+
+    x = np.eye(4, dtype=np.float32)
+    with pytest.raises(KeyError):
+        xpnet.fit(
+            xpnet.MLP([4, 2], seed=0), x, np.asarray([0, 1, 0, 1]), steps=500, batch_size=4,
+            callbacks=[bar, broken],
+        )
+    assert terminal.getvalue().rstrip().endswith("\x1b[?25h")
+    terminal.truncate(0)
+    train_with(bar)
+    assert "2,000/2,000" in terminal.getvalue(), "a bar serves one training after another"
+
+
+def test_fit_draws_the_bar_on_standard_error(capsys):
+    """What a program prints on standard output must stay its own."""
+    x = np.eye(4, dtype=np.float32)
+    xpnet.fit(
+        xpnet.MLP([4, 2], seed=0), x, np.asarray([0, 1, 0, 1]), steps=5, batch_size=4,
+        progress=True,
+    )
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "step 5/5" in output.err
+
+
+def test_bar_without_rich_says_what_to_install(monkeypatch):
+    """`fit(progress=True)` is reached without the extra `cli`."""
+    monkeypatch.delitem(sys.modules, "xpnet.progress", raising=False)
+    monkeypatch.delattr(xpnet, "progress", raising=False)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "xpnet\[cli\]"'):
+        train_with(print, steps=1, progress=True)

@@ -1,0 +1,469 @@
+"""The checker is itself checked: faults that it must find, correct gradients it must not fail."""
+
+import json
+
+import numpy as np
+import pytest
+
+import xpnet
+from xpnet import MLP, GradientCheckFailed, GradientReport, check_gradient
+from xpnet.functions import ACTIVATIONS, Activation
+from xpnet.gradcheck import refuse_reduced_precision
+from xpnet.losses import OUTPUTS
+
+# --- a net's backward pass with faults ---------------------------------------------------------
+
+
+def faulty(net, x, t, fault):
+    """The net's gradient with one of twelve faults."""
+    right = net.gradient(x, t)
+    g = {key: value.copy() for key, value in right.items()}
+    n, last = len(x), f"W{net.depth}"
+    plain = {key: net.l2 * p if key.startswith("W") else 0 for key, p in net.params.items()}
+    if fault == "sign":
+        g = {key: -value for key, value in g.items()}
+    elif fault == "factor n":
+        g = {key: n * (value - plain[key]) + plain[key] for key, value in g.items()}
+    elif fault == "transpose":
+        g[last] = g[last].reshape(g[last].shape[::-1]).T.copy()
+    elif fault == "one entry off by 1e-3":
+        i = np.unravel_index(np.argmax(np.abs(g[last])), g[last].shape)
+        g[last][i] *= 1.001
+    elif fault == "zeroed bias":
+        g["b1"][...] = 0
+    elif fault == "missing activation derivative":
+        broken = Activation(
+            "broken", net.activation.forward, lambda x, y: np.ones_like(y), net.activation.smooth
+        )
+        g = with_changes(net, activation=broken).gradient(x, t)
+    elif fault == "swapped layer":
+        g["b1"], g["b2"] = resized(g["b2"], g["b1"]), resized(g["b1"], g["b2"])
+    elif fault == "stale cache":
+        g = net.gradient(x[::-1].copy(), t)
+    elif fault == "off-by-one label":
+        g = net.gradient(x, np.roll(t, 1, axis=1))
+    elif fault == "L2 forgotten":
+        g = {key: value - plain[key] for key, value in g.items()}
+    elif fault == "L2 doubled":
+        g = {key: value + plain[key] for key, value in g.items()}
+    elif fault == "wrong mean":
+        g = {key: (value - plain[key]) * n / (n - 1) + plain[key] for key, value in g.items()}
+    return {key: value.astype(net.placement.dtype) for key, value in g.items()}, right
+
+
+def resized(source, like):
+    return np.resize(source, like.shape)
+
+
+def with_changes(net, **changes):
+    other = net.to()
+    other.__dict__.update(changes)
+    return other
+
+
+FAULTS = (
+    "sign", "factor n", "transpose", "one entry off by 1e-3", "zeroed bias",
+    "missing activation derivative", "swapped layer", "stale cache", "off-by-one label",
+    "L2 forgotten", "L2 doubled", "wrong mean",
+)  # fmt: skip
+NETS = ([7, 4, 3], [20, 10, 5], [12, 9, 8, 4], [60, 30, 20, 10], [6, 5, 5, 5, 3])
+
+
+def problem(sizes, *, activation="sigmoid", output="softmax", dtype="float64", seed=0, rows=8,
+            l2=0.01):  # fmt: skip
+    rng = np.random.default_rng(seed)
+    net = MLP(sizes, activation=activation, output=output, dtype=dtype, seed=seed, l2=l2)
+    for i in range(1, net.depth + 1):
+        net.params[f"b{i}"] += rng.normal(size=net.params[f"b{i}"].shape).astype(dtype) * 0.1
+    x = rng.normal(size=(rows, sizes[0])).astype(dtype)
+    t = np.eye(sizes[-1], dtype=dtype)[rng.integers(0, sizes[-1], rows)]
+    return net, x, t
+
+
+@pytest.fixture
+def tell(request):
+    """Print past the capture: counts that a reader of the run should see."""
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+
+    def write(line):
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+    return write
+
+
+def test_every_fault_is_found(tell):
+    """A checker that passes broken code. In float32, where the fault exceeds the noise floor."""
+    found, hidden, tried = 0, 0, 0
+    for dtype in ("float64", "float32"):
+        for sizes in NETS:
+            for activation in ("sigmoid", "tanh", "relu"):
+                net, x, t = problem(sizes, activation=activation, dtype=dtype)
+                for fault in FAULTS:
+                    wrong, right = faulty(net, x, t, fault)
+                    report = net.check_gradient(x, t, gradient=wrong)
+                    tried += 1
+                    shows = any(
+                        np.any(np.abs(wrong[k] - right[k]) > 2 * report.values[k][2])
+                        for k in right
+                    )
+                    if dtype == "float64":
+                        assert shows, f"{fault} in {net} is no fault: the test is wrong"
+                    if shows:
+                        assert report.verdict == "failed", f"{fault} in {net}\n{report}"
+                        found += 1
+                    else:
+                        hidden += 1
+    tell(
+        f"injected faults: {tried}; found: {found}; below float32's noise floor: {hidden}; missed: 0"
+    )
+    assert found >= 0.9 * tried
+
+
+def test_no_false_alarm(tell):
+    """Correct gradients that fail: what makes people turn a checker off."""
+    rng = np.random.default_rng(5)
+    verdicts = {"passed": 0, "inconclusive": 0, "failed": 0}
+    kinks = 0
+    for i in range(500):
+        depth = int(rng.integers(1, 5))
+        sizes = rng.integers(1, 12, depth + 1)
+        sizes[-1] = max(2, sizes[-1])
+        activation = list(ACTIVATIONS)[i % len(ACTIVATIONS)]
+        output = list(OUTPUTS)[i % len(OUTPUTS)]
+        dtype = ("float32", "float64")[i // 2 % 2]
+        net, x, t = problem(
+            sizes.tolist(), activation=activation, output=output, dtype=dtype, seed=i,
+            rows=int(rng.integers(1, 20)), l2=float(rng.choice([0.0, 0.01])),
+        )  # fmt: skip
+        report = net.check_gradient(x, t)
+        verdicts[report.verdict] += 1
+        kinks += sum(row.kink for row in report.parameters.values())
+        assert report.verdict != "failed", f"{net}\n{report}"
+    tell(f"500 correct nets: {verdicts}; entries at a kink: {kinks}")
+    assert verdicts["inconclusive"] <= 25
+
+
+def test_no_false_alarm_of_any_function(tell):
+    """The black-box checker on the same kind of nets, ReLU and float32 included."""
+    verdicts = {"passed": 0, "inconclusive": 0, "failed": 0}
+    for i in range(60):
+        net, x, t = problem(
+            [3, 4, 3], activation=list(ACTIVATIONS)[i % 4], output=list(OUTPUTS)[i % 3],
+            dtype=("float32", "float64")[i // 2 % 2], seed=i,
+        )  # fmt: skip
+        for directions in (None, 3):
+            report = black_box(net, x, t, directions=directions)
+            verdicts[report.verdict] += 1
+            assert report.verdict != "failed", f"{net}\n{report}"
+    tell(f"60 correct nets as black boxes, entries and directions: {verdicts}")
+
+
+def black_box(net, x, t, gradient=None, **kwargs):
+    def loss(params):
+        return net._loss(params, x, net.target_rows(t))
+
+    return check_gradient(loss, gradient or net.gradient(x, t), dict(net.params), **kwargs)
+
+
+@pytest.mark.parametrize("directions", [None, 6])
+def test_faults_in_any_function(directions):
+    """Signs, factors and single entries are found without knowing the structure."""
+    net, x, t = problem([7, 4, 3])
+    for fault in FAULTS:
+        wrong, _ = faulty(net, x, t, fault)
+        report = black_box(net, x, t, wrong, directions=directions)
+        assert report.verdict == "failed", f"{fault}\n{report}"
+        assert not report.ok
+
+
+CAUSES = {
+    "sign": "the wrong sign",
+    "transpose": "W2: transposed",
+    "one entry off by 1e-3": "W2: a single entry is wrong",
+    "zeroed bias": "b1: all zeros",
+    "missing activation derivative": "W1, b1: the activation's derivative is missing at layer 1",
+    "L2 forgotten": "W1, W2: it is off by -0.01 times the parameter: an L2 term left out?",
+    "L2 doubled": "W1, W2: it is off by 0.01 times the parameter: an L2 term counted twice?",
+    "off-by-one label": None,
+    "stale cache": None,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("fault", CAUSES)
+def test_likely_causes(fault, dtype):
+    """A cause that is named where its pattern is absent is worse than none."""
+    net, x, t = problem([20, 10, 5], dtype=dtype, rows=16)
+    report = net.check_gradient(x, t, gradient=faulty(net, x, t, fault)[0])
+    if fault == "one entry off by 1e-3" and dtype == "float32" and report.ok:
+        pytest.skip("below the noise floor")
+    expected = CAUSES[fault]
+    if expected is None:
+        assert report.causes == ()
+    else:
+        assert any(expected in cause for cause in report.causes), str(report)
+        assert len(report.causes) == 1, str(report)
+
+
+def test_factors_are_named():
+    net, x, t = problem([20, 10, 5], l2=0.0, rows=16)
+    for fault, text in (("factor n", "too large by the constant factor 16"),
+                        ("wrong mean", "too large by the constant factor 1.067")):  # fmt: skip
+        report = net.check_gradient(x, t, gradient=faulty(net, x, t, fault)[0])
+        assert report.causes == (f"W1, b1, W2, b2: {text}",)
+
+
+def test_square_transpose_and_swapped_arrays_are_named():
+    net, x, t = problem([5, 5, 5], l2=0.0)
+    g = net.gradient(x, t)
+    report = net.check_gradient(x, t, gradient={**g, "W2": g["W2"].T.copy(), "b1": g["b2"]})
+    assert report.causes == ("b1: it is the gradient of b2", "W2: transposed")
+
+
+# --- any function, on every backend ------------------------------------------------------------
+
+
+def test_on_every_backend(lib):
+    xp = lib.xp
+    x = {"a": lib.array([[0.3, -0.7]]), "b": lib.array(1.5)}
+
+    def f(p):
+        return xp.sum(xp.sin(p["a"])) * p["b"] ** 2
+
+    def slope(p):
+        return {"a": xp.cos(p["a"]) * p["b"] ** 2, "b": 2 * p["b"] * xp.sum(xp.sin(p["a"]))}
+
+    for directions in (None, 4):
+        report = check_gradient(f, slope, x, directions=directions)
+        assert report.ok, str(report)
+        wrong = {**slope(x), "b": 1.001 * slope(x)["b"]}
+        report = check_gradient(f, wrong, x, directions=directions)
+        assert report.verdict == "failed"
+        assert [row.failed > 0 for row in report.parameters.values()] == [False, True]
+        assert report.parameters["b"].worst.index == ()
+
+
+def test_a_net_on_every_backend(lib):
+    for dtype in ("float32", "float64"):
+        net = MLP([3, 4, 2], activation="relu", seed=1, **lib.kwargs, dtype=dtype)
+        x = lib.array(np.random.default_rng(0).normal(size=(5, 3)), dtype)
+        report = net.check_gradient(x, lib.array([0, 1, 1, 0, 1]))
+        assert report.ok, str(report)
+        wrong = {key: 1.5 * g for key, g in net.gradient(x, lib.array([0, 1, 1, 0, 1])).items()}
+        report = net.check_gradient(x, lib.array([0, 1, 1, 0, 1]), gradient=wrong)
+        assert report.verdict == "failed"
+        assert report.causes == ("W1, b1, W2, b2: too large by the constant factor 1.5",)
+
+
+def test_vectorized(lib):
+    report = check_gradient(
+        lambda x: lib.xp.sum(x**3, axis=1), lambda x: 3 * x**2, lib.array([1.0, -2.0]),
+        vectorized=True, max_bytes=16,
+    )  # fmt: skip
+    assert report.ok
+
+
+def test_kinks_are_named():
+    """ReLU at 0 has no derivative: neither a failure nor a pass."""
+    x = np.asarray([0.0, 1e-9, 1.0, -2.0])
+    for slope_at_0 in (0.0, 0.5, 1.0):
+        given = np.asarray([slope_at_0, 1.0, 1.0, 0.0])
+        report = check_gradient(lambda v: np.sum(np.maximum(v, 0)), given, x)
+        row = report.parameters["x"]
+        assert row.failed == 0
+        assert (row.kink + row.passed, row.inconclusive) == (4, 0), str(report)
+        assert row.kink >= 1
+    beyond = np.asarray([1.7, 1.0, 1.0, 0.0])
+    assert check_gradient(lambda v: np.sum(np.maximum(v, 0)), beyond, x).verdict == "failed"
+
+
+def test_kinks_of_a_net_are_named():
+    net = MLP([1, 3, 2], activation="relu", weight_init=1.0, seed=0, dtype="float64")
+    net.params["b1"] = -net.params["W1"][0]
+    x, t = np.asarray([[1.0], [0.2], [0.4]]), np.asarray([0, 1, 1])
+    report = net.check_gradient(x, t)
+    assert report.verdict != "failed"
+    assert report.parameters["b1"].kink + report.parameters["W1"].kink > 0
+    wrong = net.gradient(x, t)
+    wrong["b2"] = wrong["b2"] * 1.01
+    assert net.check_gradient(x, t, gradient=wrong).verdict == "failed"
+
+
+def test_float32_that_cannot_decide_says_so():
+    """A large offset swamps the differences: 'failed' would be a lie, and so would 'passed'."""
+    x = np.asarray([0.1, 0.2], dtype="float32")
+    right = 2 * x
+    for directions in (None, 2):
+        report = check_gradient(
+            lambda v: np.float32(1e6) + np.sum(v * v), right, x, directions=directions
+        )
+        assert report.verdict == "inconclusive", str(report)
+        with pytest.raises(GradientCheckFailed, match="inconclusive"):
+            report.raise_if_failed()
+
+
+def test_a_function_that_is_not_deterministic():
+    rng = np.random.default_rng(0)
+    report = check_gradient(lambda v: np.sum(v) + rng.normal(), np.ones(2), np.ones(2))
+    assert report.verdict == "not deterministic"
+    assert "for the same x" in str(report)
+    with pytest.raises(GradientCheckFailed, match="not deterministic"):
+        report.raise_if_failed()
+
+
+def test_noise_is_measured():
+    """A function that is noisier than its dtype must not fail."""
+    def f(v):  # float32 arithmetic behind a float64 result
+        return np.float64(np.sum(np.exp(v.astype("float32"))))
+
+    x = np.linspace(-1, 1, 7)
+    assert check_gradient(f, np.exp(x), x).verdict != "failed"
+
+
+def test_a_million_parameters():
+    """Directions instead of entries; bisection names the one entry that is wrong."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1000, 1000))
+    calls = 0
+
+    def f(v):
+        nonlocal calls
+        calls += 1
+        return np.sum(np.sin(v)) / 1000
+
+    right = np.cos(x) / 1000
+    report = check_gradient(f, right, x, directions=2)
+    assert report.ok, str(report)
+    assert report.parameters["x"].checked == 2
+    wrong = right.copy()
+    wrong[123, 456] += 1e-5
+    report = check_gradient(f, wrong, x, directions=2)
+    assert report.verdict == "failed"
+    worst = report.parameters["x"].worst
+    assert worst.index == (123, 456)
+    assert worst.gradient == pytest.approx(wrong[123, 456])
+    assert worst.numerical == pytest.approx(right[123, 456], abs=1e-7)
+    assert calls < 2000
+
+
+# --- the report --------------------------------------------------------------------------------
+
+
+def failing_report():
+    net, x, t = problem([7, 4, 3])
+    wrong = net.gradient(x, t)
+    wrong["W2"][2, 1] += 0.5
+    return net.check_gradient(x, t, gradient=wrong)
+
+
+def test_the_report_can_be_read():
+    report = failing_report()
+    text = str(report)
+    assert isinstance(report, GradientReport)
+    assert text.startswith("Gradient check failed: every entry, by structured central differences")
+    assert "[2, 1]" in text
+    assert "Likely cause: W2: a single entry is wrong" in text
+    assert len({line.find("shape") for line in text.splitlines()}) == 2
+    row = report.parameters["W2"]
+    assert (row.checked, row.passed, row.failed, row.kink, row.inconclusive) == (12, 11, 1, 0, 0)
+    assert row.worst.index == (2, 1)
+    assert row.worst.absolute == pytest.approx(0.5)
+    assert row.worst.noise < 1e-9
+    assert row.worst.relative == pytest.approx(
+        0.5 / max(abs(row.worst.gradient), abs(row.worst.numerical))
+    )
+    with pytest.raises(AssertionError, match=r"W2 .*\[2, 1\]"):
+        report.raise_if_failed()
+
+
+def test_the_report_as_json():
+    data = json.loads(json.dumps(failing_report().to_dict()))
+    assert data["verdict"] == "failed"
+    assert data["parameters"]["W2"]["worst"]["index"] == [2, 1]
+
+
+def test_the_report_as_a_picture():
+    matplotlib = pytest.importorskip("matplotlib")
+    report = failing_report()
+    ax = report.plot()
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == {"W1", "b1", "W2", "b2"}
+    own = matplotlib.figure.Figure().add_subplot()
+    assert report.plot(own) is own
+
+
+# --- refusals ----------------------------------------------------------------------------------
+
+
+def test_refuses_gradients(lib):
+    x = lib.array([1.0, 2.0])
+
+    def check(gradient, at=x):
+        return check_gradient(lambda v: lib.xp.sum(v), gradient, at)
+
+    with pytest.raises(ValueError, match=r"gradient has shape \(3,\); expected \(2,\)"):
+        check(lib.array([1.0, 1.0, 1.0]))
+    with pytest.raises(TypeError, match="gradient must be an array, not list"):
+        check([1.0, 1.0])
+    with pytest.raises(TypeError, match="gradient must be a floating-point array"):
+        check(lib.array([1, 1]))
+    with pytest.raises(TypeError, match="x is an array, but gradient is a dict"):
+        check({"a": x})
+    with pytest.raises(ValueError, match="gradient has the keys"):
+        check({"b": x}, {"a": x})
+    if not lib.name.startswith("numpy"):
+        with pytest.raises(TypeError, match=r"gradient is an array of .*numpy; expected"):
+            check(np.ones(2))
+
+
+def test_refuses_functions_and_arguments():
+    x, g = np.ones(2), np.ones(2)
+    with pytest.raises(ValueError, match=r"f returned shape \(2,\)"):
+        check_gradient(lambda v: v, g, x)
+    with pytest.raises(TypeError, match="f returned complex128"):
+        check_gradient(lambda v: np.sum(v) * 1j, g, x)
+    with pytest.raises(ValueError, match="f returned nan at x"):
+        check_gradient(lambda v: np.sum(v) * np.nan, g, x)
+    with pytest.raises(ValueError, match="moved by the step"):
+        check_gradient(lambda v: np.sum(v) if np.all(v == 1) else np.float64(np.nan), g, x)
+    with pytest.raises(ValueError, match="x is empty"):
+        check_gradient(np.sum, np.ones(0), np.ones(0))
+    for step in (0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="step must be finite and above 0"):
+            check_gradient(np.sum, g, x, step=step)
+    with pytest.raises(ValueError, match="directions must be at least 1"):
+        check_gradient(np.sum, g, x, directions=0)
+
+
+def test_nan_in_the_gradient_is_a_failure():
+    x = np.asarray([1.0, 2.0])
+    for directions in (None, 2):
+        report = check_gradient(
+            lambda v: np.sum(v), np.asarray([1.0, np.nan]), x, directions=directions
+        )
+        assert report.verdict == "failed"
+        assert report.causes == ("x: NaN or infinity",)
+
+
+def test_reduced_precision_is_refused(monkeypatch):
+    """TF32 keeps 10 bits: a check would measure its rounding, not the gradient."""
+    import array_api_strict as xp
+
+    x = xp.ones(3, dtype=xp.float32)
+    refuse_reduced_precision(x)
+    exact = xp._array_object.Array.__matmul__
+
+    def tf32(self, other):
+        host = np.asarray(exact(self, other))
+        bits = (host.view(np.int32) + 0x1000) & ~np.int32(0x1FFF)
+        return xp.asarray(bits.astype(np.int32).view(np.float32))
+
+    monkeypatch.setattr(xp._array_object.Array, "__matmul__", tf32)
+    with pytest.raises(RuntimeError, match="lose digits on this device"):
+        check_gradient(lambda v: xp.sum(v), xp.ones(3, dtype=xp.float32), x)
+
+
+def test_the_public_names():
+    assert xpnet.check_gradient is check_gradient
+    assert xpnet.GradientReport is GradientReport
