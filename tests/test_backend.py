@@ -176,3 +176,80 @@ def test_runner_leaves_state_and_losses(lib):
     np.testing.assert_allclose(here.to_host(state["params"]["w"]), -18.75)
     losses = here.to_host(run(rows[:1], np.asarray([[1.0]])))
     np.testing.assert_allclose(losses, [-19.75])
+
+
+def test_a_graph_that_cannot_be_recorded_runs_eagerly():
+    """Without CUDA nothing can be recorded: a warning says why, once, and the result is right."""
+    torch = pytest.importorskip("torch", reason="the runner is Torch's")
+    here = xpnet.place("torch", "cpu", "float64")
+    state = {"params": {"w": here.floats(np.asarray(1.0))}}
+
+    def step(state, data, rows, numbers):
+        state["params"]["w"] -= numbers[0] * here.xp.sum(rows)
+        return state["params"]["w"] + 0.0
+
+    run = backend._graph(here, step, state, ())
+    rows, numbers = np.asarray([[1, 2]]), np.asarray([[0.5]])
+    weights = state["params"]["w"]
+    if torch.cuda.is_available():
+        pytest.skip("recording on the CPU's arrays fails otherwise here")
+    run(rows, numbers)
+    with pytest.warns(UserWarning, match="steps run one by one, not as a CUDA graph: "):
+        assert float(run(rows, numbers)[0]) == -2.0
+    assert float(run(rows, numbers)[0]) == -3.5
+    assert state["params"]["w"] is weights
+
+
+def test_a_step_looks_at_no_value(lib, monkeypatch):
+    """A conversion to a Python number inside a step waits for the device, thousands of times."""
+    from xpnet.losses import OUTPUTS
+    from xpnet.optimizers import OPTIMIZERS
+    from xpnet.training import make_step
+
+    if not lib.name.startswith("strict"):
+        pytest.skip("array-api-strict stands in for the devices that would wait")
+    array = type(lib.array([1.0]))
+    rng = np.random.default_rng(0)
+    x, t = lib.array(rng.normal(size=(20, 4))), lib.array(rng.integers(0, 3, 20))
+    for output in OUTPUTS:
+        for name, make in OPTIMIZERS.items():
+            net = xpnet.MLP([4, 5, 3], output=output, l2=0.1, dtype="float64", **lib.kwargs)
+            rule = make()
+            for compute in (net.backpropagate, net.differentiate):
+                step = make_step(net, rule, compute)
+                state = {"params": net.params, "slots": rule.slots(net.params)}
+                numbers = [
+                    lib.array(v) for v in rule.coefficients(np.asarray([1]), np.asarray([0.1]))[0]
+                ]
+                rows = lib.array([3, 4, 5])
+                with monkeypatch.context() as patch:
+                    for method in ("__bool__", "__float__", "__int__", "__index__", "__array__"):
+
+                        def refuse(self, *args, where=f"{name}, {output}: {method}", **kwargs):
+                            raise AssertionError(f"{where} inside a step")
+
+                        patch.setattr(array, method, refuse)
+                    step(state, (x, t), rows, numbers)
+
+
+def test_a_step_on_a_gpu_never_waits(lib):
+    """The same where there is a GPU: Torch itself raises on anything that waits."""
+    from xpnet.optimizers import SGD
+    from xpnet.training import make_step
+
+    if lib.name != "torch-cuda":
+        pytest.skip("needs Torch on CUDA")
+    import torch
+
+    rng = np.random.default_rng(0)
+    x, t = lib.array(rng.normal(size=(20, 4))), lib.array(rng.integers(0, 3, 20))
+    net = xpnet.MLP([4, 5, 3], dtype="float64", **lib.kwargs)
+    for compute in (net.backpropagate, net.differentiate):
+        step = make_step(net, SGD(), compute)
+        arguments = {"params": net.params, "slots": {}}, (x, t), lib.array([3, 4]), [lib.array(0.1)]
+        step(*arguments)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            step(*arguments)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

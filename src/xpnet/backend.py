@@ -11,6 +11,7 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import shutil
 import subprocess
@@ -310,6 +311,84 @@ def _loop(
     return run
 
 
+def _tensors(state: dict[str, Any]) -> list[tuple[dict[str, Any], str, Array]]:
+    """Every array of a state, with the dict and the key that hold it."""
+    found: list[tuple[dict[str, Any], str, Array]] = []
+    for key, value in state.items():
+        found += _tensors(value) if isinstance(value, dict) else [(state, key, value)]
+    return found
+
+
+def _torch_runner(
+    placement: Placement, step: Step, state: dict[str, Any], data: tuple[Array, ...]
+) -> Runner:
+    """A CUDA graph where there is CUDA; XPNET_CUDA_GRAPH=0 in the environment turns it off."""
+    if placement.device.type != "cuda" or os.environ.get("XPNET_CUDA_GRAPH") == "0":
+        return _loop(placement, step, state, data)
+    return _graph(placement, step, state, data)
+
+
+def _graph(
+    placement: Placement, step: Step, state: dict[str, Any], data: tuple[Array, ...]
+) -> Runner:
+    """Steps recorded once as a CUDA graph of a whole block, and replayed.
+
+    A graph repeats kernels on fixed addresses: row numbers and coefficients are copied into
+    buffers, and the step must change the state's arrays in place. The first block of each
+    length runs eagerly (which also warms the libraries up), the second is recorded. What cannot
+    be recorded runs eagerly, and a warning says why.
+    """
+    torch = sys.modules["torch"]
+    eager = _loop(placement, step, state, data)
+    recorded: dict[int, tuple[Any, Array, Array, Array]] = {}
+    seen: set[int] = set()
+    fixed: list[tuple[dict[str, Any], str, Array]] = []
+    why_not = ""
+
+    def record(length: int, rows: np.ndarray, coefficients: np.ndarray) -> None:
+        batches, numbers = placement.asarray(rows), placement.floats(coefficients)
+        graph = torch.cuda.CUDAGraph()
+        before = _tensors(state)
+        try:
+            with torch.cuda.device(placement.device), torch.cuda.graph(graph):
+                losses = torch.stack(
+                    [step(state, data, batches[k, :], numbers[k, :]) for k in range(length)]
+                )
+            if any(holder[key] is not array for holder, key, array in before):
+                raise RuntimeError("the step replaces parameters instead of changing them in place")
+        except Exception:
+            for holder, key, array in before:
+                holder[key] = array
+            raise
+        recorded[length] = graph, batches, numbers, losses
+        fixed[:] = before
+
+    def run(rows: np.ndarray, coefficients: np.ndarray) -> Array:
+        nonlocal why_not
+        length = len(rows)
+        if any(holder[key] is not array for holder, key, array in fixed):
+            recorded.clear()  # somebody has put other arrays in their place
+            fixed.clear()
+        if length not in recorded and length in seen and not why_not:
+            try:
+                record(length, rows, coefficients)
+            except Exception as error:  # whatever the driver or the library says
+                why_not = first_line(error)
+                warnings.warn(
+                    f"steps run one by one, not as a CUDA graph: {why_not}", stacklevel=2
+                )
+        seen.add(length)
+        if length not in recorded:
+            return eager(rows, coefficients)
+        graph, batches, numbers, losses = recorded[length]
+        batches.copy_(torch.from_numpy(rows))
+        numbers.copy_(torch.from_numpy(coefficients))
+        graph.replay()
+        return losses.clone()
+
+    return run
+
+
 def _torch_device(xp: ModuleType, device: Any) -> Any:
     return None if device is None else xp.device(device)
 
@@ -500,7 +579,7 @@ BACKENDS: dict[str, Backend] = {
             to_host=_torch_to_host,
             readable=lambda array: bool(array.device.type == "cpu"),
             synchronize=_torch_synchronize,
-            runner=_loop,
+            runner=_torch_runner,
         ),
         Backend(
             name="jax",

@@ -311,27 +311,20 @@ class EarlyStopping:
     ) -> None:
         self.patience = positive_integer(patience, "patience")
         self.min_delta = finite_number(min_delta, "min_delta", minimum=0.0)
-        self._value = known(
-            {
-                "validation": lambda p: p.history.validation_loss[-1:],
-                "loss": lambda p: [float(np.mean(p.losses))],
-            },
-            monitor,
-            "monitor",
-        )
+        known({"validation": None, "loss": None}, monitor, "monitor")
+        self.monitor = monitor
         self.best = math.inf
         self.without_improvement = 0
         self._seen = 0
-        self._monitor = monitor
 
     def __call__(self, progress: Progress) -> bool:
         """Return True where training should stop."""
-        if self._monitor == "validation":
-            looks = len(progress.history.validation_loss)
-            if looks == self._seen:
-                return False
-            self._seen = looks
-        for value in self._value(progress):
+        if self.monitor == "validation":
+            looks = progress.history.validation_loss
+            values, self._seen = looks[self._seen :], len(looks)
+        else:
+            values = [float(np.mean(progress.losses))]
+        for value in values:
             if value < self.best - self.min_delta:
                 self.best, self.without_improvement = value, 0
             else:
@@ -425,7 +418,7 @@ def _fields(rule: Any) -> dict[str, Any]:
     return {f.name: getattr(rule, f.name) for f in fields(rule)} if is_dataclass(rule) else {}
 
 
-def _described(schedule: Schedule) -> Any:
+def _described(schedule: Any) -> Any:
     if isinstance(schedule, Constant):
         return schedule.learning_rate
     if is_dataclass(schedule):
