@@ -116,7 +116,8 @@ def test_every_fault_is_found(tell):
                     else:
                         hidden += 1
     tell(
-        f"injected faults: {tried}; found: {found}; below float32's noise floor: {hidden}; missed: 0"
+        f"injected faults: {tried}; found: {found}; "
+        f"below float32's noise floor: {hidden}; missed: 0"
     )
     assert found >= 0.9 * tried
 

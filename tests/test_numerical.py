@@ -116,7 +116,8 @@ def test_a_function_that_ignores_its_argument(lib):
 
 def test_refuses_what_f_returns(lib):
     x, xp = lib.array([1.0, 2.0]), lib.xp
-    with pytest.raises(ValueError, match=r"f returned shape \(2,\); expected a floating-point array"):
+    message = r"f returned shape \(2,\); expected a floating-point array"
+    with pytest.raises(ValueError, match=message):
         numerical_gradient(lambda v: v, x)
     with pytest.raises(TypeError, match=r"f returned .*complex128; expected"):
         numerical_gradient(lambda v: xp.astype(v[0], xp.complex128), x)

@@ -252,7 +252,7 @@ def check_gradient(
         The gradient under test, with the shapes of `x`; or a function of `x` that returns it.
     x : array or dict of arrays, floating point
     step : float, optional
-        h. None: the fifth root of the dtype's epsilon times max(1, \\|entry\\|).
+        h. None: the fifth root of the dtype's epsilon times max(1, |entry|).
     directions : int, optional
         Check so many random directions (signs) for each array instead of every entry, with
         steps chosen for each; where one fails, halve it until the failing entry is found.
@@ -341,7 +341,8 @@ class _Comparison:
 
     def failed(self) -> Host:
         """Which differences neither noise nor a kink explains; NaN is one."""
-        return ~(np.abs(self.gradient - self.numerical) <= self.noise + self.kink)
+        explained: Host = np.abs(self.gradient - self.numerical) <= self.noise + self.kink
+        return ~explained
 
     def report(self) -> ParameterReport:
         error = np.abs(self.gradient - self.numerical)
@@ -356,8 +357,8 @@ class _Comparison:
             tuple(map(int, at)) if error.shape == self.shape else None,
             *(float(v[at]) for v in (self.gradient, self.numerical, self.noise)),
         )
-        counts = [int(np.sum(v)) for v in (failed, kink, unclear)]
-        return ParameterReport(self.shape, error.size, error.size - sum(counts), *counts, worst)
+        f, k, u = (int(np.sum(v)) for v in (failed, kink, unclear))
+        return ParameterReport(self.shape, error.size, error.size - f - k - u, f, k, u, worst)
 
 
 def _report(
@@ -597,7 +598,10 @@ def check_point(
         slope, error, jump = _measured(point, layer, read)
         slopes[layer] = slope
         penalty = l2 * params[f"W{layer}"]
-        parts = {f"W{layer}": (z, penalty), f"b{layer}": (np.ones((n, 1)), 0.0)}
+        parts: dict[str, tuple[Host, Any]] = {
+            f"W{layer}": (z, penalty),
+            f"b{layer}": (np.ones((n, 1)), 0.0),
+        }
         for name, (inputs, extra) in parts.items():
             shape = given[name].shape
             size = np.abs(inputs)
@@ -665,12 +669,14 @@ def _derivative(point: structured.Point, layer: int, read: Callable[[Array], Hos
     a = point.a[layer - 1]
     h = structured.epsilon(point) ** (1 / 3)
     rise = point.activation.forward(a + h) - point.activation.forward(a - h)
-    return read(rise).astype(np.float64) / (2 * h)
+    slope: Host = read(rise).astype(np.float64) / (2 * h)
+    return slope
 
 
 def _carried(derivative: Host, errors: Host, weights: Host) -> Host:
     """Carry the sizes of errors backward through an affine layer and an activation."""
-    return np.abs(derivative) * (errors @ np.abs(weights).T)
+    carried: Host = np.abs(derivative) * (errors @ np.abs(weights).T)
+    return carried
 
 
 def _without_derivative(
@@ -777,7 +783,7 @@ def _alike(
     largest = float(np.max(np.abs(b)))
     slack = c.noise + c.kink + (0.0 if noise is None else noise)
     return bool(
-        np.max(slack) < RESOLUTION * largest and np.all(error <= slack + 1e-2 * loose * largest)
+        (np.max(slack) < RESOLUTION * largest and np.all(error <= slack + 1e-2 * loose * largest))
         or np.linalg.norm(error) <= loose * np.linalg.norm(b)
     )
 

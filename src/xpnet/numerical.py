@@ -40,11 +40,11 @@ def numerical_gradient(
     x : array or dict of arrays, floating point
         All of one library.
     step : float, optional
-        h. None: the cube root of the dtype's epsilon times max(1, \\|entry\\|), which balances
+        h. None: the cube root of the dtype's epsilon times max(1, |entry|), which balances
         truncation (h²) and rounding (epsilon / h); see *Numerical Recipes* (3rd edition,
         2007), section 5.7.
     vectorized : bool
-        True: `f` takes stacks, each array (k, \\*shape), and returns (k,).
+        True: `f` takes stacks, each array (k, *shape), and returns (k,).
     max_bytes : int
         With `vectorized`: bound of the stacks that `f` is handed at once.
 
@@ -104,7 +104,7 @@ def numerical_gradient(
 
 
 def as_dict(x: Any, name: str = "x") -> dict[Any, Array]:
-    """Return `x` as a dict of its arrays, a single one under None; raise where it is no such thing."""
+    """Return `x` as a dict of its arrays, a single one under None, or raise."""
     arrays = x if isinstance(x, dict) else {None: x}
     if not arrays:
         raise ValueError(f"{name} is empty: it has no arrays")
