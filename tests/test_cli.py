@@ -564,3 +564,35 @@ def test_bar_without_rich_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "rich", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "xpnet\[cli\]"'):
         train_with(print, steps=1, progress=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_check(run, images, dtype):
+    """Every parameter in the table, and the verdict."""
+    code, output, errors = run("check", "--dataset", images, "--hidden", "5,4", "--dtype", dtype,
+                 "--batch-size", "20", "--l2", "0.01")
+    assert code == 0, errors
+    assert "Gradient check passed" in output
+    for name in ("W1", "b1", "W2", "b2", "W3", "b3"):
+        assert f"\n{name} " in output
+
+
+def test_check_of_a_wrong_gradient(run, images, monkeypatch):
+    """Exit code 1, so that a script notices."""
+    right = xpnet.MLP.backpropagate
+
+    def wrong(self, params, x, target, scale=None):
+        loss, gradient = right(self, params, x, target, scale)
+        gradient["b1"] *= -1.0
+        return loss, gradient
+
+    monkeypatch.setattr(xpnet.MLP, "backpropagate", wrong)
+    code, output, errors = run("check", "--dataset", images, "--hidden", "5", "--batch-size", "20")
+    assert code == 1, errors
+    assert "Gradient check failed" in output
+
+
+def test_check_refuses_a_batch_larger_than_the_data(run, images):
+    code, _output, errors = run("check", "--dataset", images, "--batch-size", "100000")
+    assert code == 2
+    assert "--batch-size is 100000, more than the" in errors

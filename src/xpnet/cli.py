@@ -24,9 +24,10 @@ from typing import Any, TypeVar
 import click
 
 from . import __version__, datasets
-from .backend import BACKENDS, DTYPES, FOR_TESTS, backends, place
+from .backend import BACKENDS, DTYPES, FOR_TESTS, Placement, backends, place
 from .functions import ACTIVATIONS
 from .history import History
+from .losses import OUTPUTS
 from .network import MLP
 from .optimizers import OPTIMIZERS
 from .training import Log, NonFiniteLoss, evaluate, fit
@@ -155,6 +156,52 @@ def dataset_option(command: Command) -> Command:
     )(command)
 
 
+def net_options(command: Command) -> Command:
+    """Add what describes a net: ``--hidden``, ``--activation``, ``--weight-init`` and so on."""
+    for option in (
+        click.option(
+            "--seed", type=click.IntRange(min=0), default=0, help="Of the weights and the batches."
+        ),
+        click.option(
+            "--l2", type=float, default=0.0, help="Weight of the squared weights in the loss."
+        ),
+        click.option(
+            "--weight-init",
+            callback=number_or_name,
+            metavar="xavier|he|NUMBER",
+            help="How weights are drawn; a number is their standard deviation.  [default: 0.01 "
+            "with one hidden layer or none; xavier with more]",
+        ),
+        click.option("--activation", type=click.Choice(list(ACTIVATIONS)), default="sigmoid"),
+        click.option(
+            "--hidden",
+            callback=layer_sizes,
+            metavar="SIZES",
+            multiple=True,
+            default=["100"],
+            help="Sizes of the hidden layers: --hidden 100,50 or --hidden 100 --hidden 50; or "
+            "none.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def build(
+    inputs: int, hidden: tuple[int, ...], classes: int, weight_init: float | str | None, **net: Any
+) -> MLP:
+    """Make the net of the options."""
+    if weight_init is None:
+        # The reference's value; deeper nets of such small weights hardly start to learn.
+        weight_init = 0.01 if len(hidden) < 2 else "xavier"
+    return MLP([inputs, *hidden, classes], weight_init=weight_init, **net)
+
+
+def class_count(where: Placement, *labels: Any) -> int:
+    """Return the number of classes: the largest label and one."""
+    return 1 + max(int(where.to_host(t).max()) for t in labels)
+
+
 def prepare(backend: str, dtype: str) -> None:
     """Set what a library reads from the environment when it is imported.
 
@@ -240,23 +287,7 @@ def cli() -> None:
 @cli.command()
 @placement_options
 @dataset_option
-@click.option(
-    "--hidden",
-    callback=layer_sizes,
-    metavar="SIZES",
-    multiple=True,
-    default=["100"],
-    help="Sizes of the hidden layers: --hidden 100,50 or --hidden 100 --hidden 50; or none.",
-)
-@click.option("--activation", type=click.Choice(list(ACTIVATIONS)), default="sigmoid")
-@click.option(
-    "--weight-init",
-    callback=number_or_name,
-    metavar="xavier|he|NUMBER",
-    help="How weights are drawn; a number is their standard deviation.  [default: 0.01 with "
-    "one hidden layer or none; xavier with more]",
-)
-@click.option("--l2", type=float, default=0.0, help="Weight of the squared weights in the loss.")
+@net_options
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd")
 @click.option("--learning-rate", type=float, default=0.1)
 @click.option("--batch-size", type=click.IntRange(min=1), default=100)
@@ -273,9 +304,6 @@ def cli() -> None:
     type=click.IntRange(min=0),
     default=0,
     help="Keep this many training rows back and measure loss and accuracy on them each epoch.",
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, help="Of the weights and of the batches."
 )
 @click.option(
     "--out",
@@ -322,14 +350,12 @@ def train(
     where = place(backend, device, dtype)
     with run_folder(out or default_folder(dataset, backend), force) as folder:
         (x, t), (x_test, t_test) = load_dataset(dataset, xp=backend, device=device, dtype=dtype)
-        classes = 1 + max(int(where.to_host(labels).max()) for labels in (t, t_test))
-        if weight_init is None:
-            # The reference's value; deeper nets of such small weights hardly start to learn.
-            weight_init = 0.01 if len(hidden) < 2 else "xavier"
-        net = MLP(
-            [x.shape[1], *hidden, classes],
+        net = build(
+            x.shape[1],
+            hidden,
+            class_count(where, t, t_test),
+            weight_init,
             activation=activation,
-            weight_init=weight_init,
             l2=l2,
             xp=backend,
             device=device,
@@ -365,9 +391,7 @@ def train(
             )
         except NonFiniteLoss as raised:
             history, error = raised.history, raised
-        history.settings.update(
-            dataset=dataset, weight_init=weight_init, validation_rows=validation
-        )
+        history.settings.update(dataset=dataset, validation_rows=validation)
         try:
             if error is None:
                 history.test_accuracy = evaluate(net, x_test, t_test)[1]
@@ -396,6 +420,55 @@ def _fit(net: MLP, x: Any, t: Any, *, quiet: bool, **options: Any) -> History:
         # The bar's own lines elsewhere would say the same once more.
         log = Log(every, bar.print if bar.drawn else click.echo)
         return fit(net, x, t, callbacks=[bar, log] if bar.drawn else [log], **options)
+
+
+@cli.command()
+@placement_options
+@dataset_option
+@net_options
+@click.option("--output", type=click.Choice(list(OUTPUTS)), default="softmax")
+@click.option("--batch-size", type=click.IntRange(min=1), default=100)
+@debug_option
+def check(
+    *,
+    backend: str,
+    device: str | None,
+    dtype: str,
+    dataset: str,
+    hidden: tuple[int, ...],
+    activation: str,
+    output: str,
+    weight_init: float | str | None,
+    l2: float,
+    batch_size: int,
+    seed: int,
+) -> int:
+    """Check backpropagation against central differences, every entry of every parameter.
+
+    On the first rows of the data set. The exit code is 1 where an entry fails.
+    """
+    prepare(backend, dtype)
+    where = place(backend, device, dtype)
+    (x, t), _ = load_dataset(dataset, xp=backend, device=device, dtype=dtype)
+    if batch_size > x.shape[0]:
+        raise ValueError(f"--batch-size is {batch_size}, more than the {x.shape[0]} images")
+    net = build(
+        x.shape[1],
+        hidden,
+        class_count(where, t),
+        weight_init,
+        activation=activation,
+        output=output,
+        l2=l2,
+        xp=backend,
+        device=device,
+        dtype=dtype,
+        seed=seed,
+    )
+    click.echo(repr(net)[1:-1])
+    report = net.check_gradient(x[:batch_size, :], t[:batch_size])
+    click.echo(str(report))
+    return 1 if report.verdict == "failed" else 0
 
 
 @cli.command()

@@ -87,6 +87,7 @@ class MLP:
         )
         self.output = known(OUTPUTS, output, "output")
         self.l2 = finite_number(l2, "l2", minimum=0.0)
+        self.weight_init = weight_init
         deviation = _weight_deviation(weight_init)
         self.placement = place(xp, device, dtype)
         self.params: Params = {}

@@ -171,6 +171,7 @@ def fit(
             "layer_sizes": list(net.layer_sizes),
             "activation": net.activation.name,
             "output": net.output.name,
+            "weight_init": net.weight_init,
             "l2": net.l2,
             "steps": total,
             "batch_size": batch_size,
