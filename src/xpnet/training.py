@@ -280,7 +280,11 @@ def block_steps(net: MLP, batch_size: int, gradient: str) -> int:
     weights = sum(a * b for a, b in zip(net.layer_sizes, net.layer_sizes[1:], strict=False))
     operations = 6.0 * batch_size * weights
     if gradient == "numerical":
-        operations *= 30 * net.layer_sizes[-1]
+        # Each hidden unit is moved four times and what is behind it computed anew, most of it
+        # exponentials: about 300 operations of a matrix product's speed for each number.
+        behind = net.layer_sizes[1:]
+        moved = sum(a * sum(behind[i:]) for i, a in enumerate(behind, 1))
+        operations += 4 * 300.0 * batch_size * moved
     return max(1, min(BLOCK_STEPS, int(BLOCK_OPERATIONS / operations)))
 
 
