@@ -65,3 +65,23 @@ def typecheck(session: nox.Session) -> None:
     """Types, strictly."""
     session.install("mypy==2.4.1", ".[cli,fashion]")
     session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks with their peers: JSON under benchmarks/results, a page and charts in docs.
+
+    `nox -s bench -- --quick` is shorter; other words go to pytest too, such as `-k step`.
+    """
+    session.install(TORCH)
+    if CUDA:
+        session.install(f"cupy-cuda{CUDA}x")
+    session.install("jax>=0.4.35", "scikit-learn", "keras>=3", "psutil", "threadpoolctl")
+    session.install("-e", ".[cli]", "pytest>=8", "pytest-benchmark>=5")
+    name = session.run("python", "benchmarks/machine.py", silent=True).strip()
+    results = f"benchmarks/results/{name}.json"
+    session.run("pytest", "benchmarks", f"--benchmark-json={results}", *session.posargs)
+    session.run(
+        *("python", "benchmarks/report.py", results),
+        *("--markdown", "docs/benchmarks.md", "--charts", "docs"),
+    )
