@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")  # its fastest on a CPU
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", _SCRATCH.name)
 
 import machine  # noqa: E402
-from peers import Contender, Task  # noqa: E402
+from peers import CLOCKS, Contender, Task  # noqa: E402
 from race import Lane, Pace, Race, hold, record  # noqa: E402
 
 SKIPPED = pytest.StashKey[dict[str, str]]()
@@ -24,10 +25,18 @@ SKIPPED = pytest.StashKey[dict[str, str]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="fewer and shorter rounds, smaller nets")
+    parser.addoption(
+        "--cpu-time",
+        action="store_true",
+        help="count the process's CPU time: for `taskset -c 0` on a machine that others use, "
+        "where wall clocks are hopeless. Says nothing about several threads or a GPU",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SKIPPED] = {}
+    if config.getoption("--cpu-time"):
+        CLOCKS.append(time.process_time)
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +124,7 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_
     # Of the commit, what identifies it: its branch and the project's folder are this machine's.
     commit = output_json["commit_info"]
     output_json["commit_info"] = {key: commit.get(key) for key in ("id", "time", "dirty")}
+    output_json["clock"] = CLOCKS[-1].__name__
     output_json["quick"] = config.getoption("--quick")
     output_json["skipped"] = config.stash[SKIPPED]
     for bench in output_json["benchmarks"]:

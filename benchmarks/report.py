@@ -37,6 +37,7 @@ class Results:
         self.path = path
         content = json.loads(path.read_text(encoding="utf-8"))
         self.machine: dict[str, Any] = content["machine_info"]
+        self.clock: str = content.get("clock", "perf_counter")
         self.quick: bool = content.get("quick", False)
         self.skipped: dict[str, str] = content.get("skipped", {})
         self.commit: dict[str, Any] = content.get("commit_info", {})
@@ -143,7 +144,6 @@ def info(bench: Bench) -> dict[str, Any]:
     return bench["extra_info"]
 
 
-GPU_WIDE = "wide net on the GPU, of Torch's own matrix-product rate"
 BOUNDS = [
     Bound("1", "NumPy step, over its floor", ratio(STEP, "xpnet-numpy", "floor-numpy"), most=1.4),
     Bound("1", "scikit-learn, over NumPy", ratio(STEP, "scikit-learn", "xpnet-numpy"), least=2),
@@ -155,10 +155,10 @@ BOUNDS = [
           ratio(WIDE, "products-numpy", "xpnet-numpy"), least=0.85),
     Bound("3", "wide net on Torch CPU, of the matrix-product rate",
           ratio(WIDE, "products-torch", "xpnet-torch"), least=0.85),
-    *(Bound("4", f"`fit` over the runner on {name}", overhead(f"{fit}-{name}"), most=3, unit="%")
-      for name in ("numpy", "torch", "jax", "torch-cuda", "cupy") for fit in ("fit",)),
-    *(Bound("4", f"`fit` with a progress bar on {name}", overhead(f"fit-progress-{name}"), most=3,
-            unit="%") for name in ("numpy", "torch", "jax", "torch-cuda", "cupy")),
+    *(Bound("4", f"`fit` beside the runner, {what} {place}", overhead(f"{fit}-{place}"), most=3,
+            unit="%")
+      for place in ("numpy", "torch", "jax", "torch-cuda", "cupy")
+      for fit, what in (("fit", "on"), ("fit-progress", "with a progress bar, on"))),
     Bound("5", "peak memory of its bound, 784-100-10, batch 100", memory("784-100-10"), most=1),
     Bound("5", "peak memory of its bound, 784-4096-4096-10, batch 4096", memory("784-4096"),
           most=1),
@@ -319,11 +319,13 @@ def machine_lines(results: Results) -> list[str]:
     lines = [
         f"- {m['cpu']}, {m['cores']} cores; {m['system']}, Python {m['python']}",
         *(f"- {g['name']}, {g['memory']}, driver {g['driver']}" for g in m["gpus"]),
-        f"- NumPy's BLAS: {', '.join(pools) or 'unknown'}",
+        f"- NumPy's BLAS: {'; '.join(pools) or 'unknown'}",
         f"- environment: {', '.join(settings) or 'no setting of BLAS or OpenMP'}",
         "- " + ", ".join(f"{name} {version}" for name, version in m["versions"].items()),
         f"- Keras on {m.get('keras_backend')}",
     ]
+    if results.clock != "perf_counter":
+        lines.append(f"- **times are those of `time.{results.clock}`, not of a wall clock**")
     if results.quick:
         lines.append("- **a quick run: fewer and shorter rounds, no figures to quote**")
     lines += [f"- left out: {name}: {reason}" for name, reason in results.skipped.items()]

@@ -74,9 +74,11 @@ def assert_near(got, expected, rtol, what=""):
 def test_structured_is_the_plain_loop(lib, depth, activation, output):
     """A structure that differs from 'move one weight, take two losses' by more than rounding."""
     x = lib.array(X)
-    for l2 in (0.0, 0.3):
+    # The other ways of running NumPy and strict compute the same: one case each.
+    again = lib.name in ("numpy-readonly", "strict-device1", "strict-flags")
+    for l2 in (0.3,) if again else (0.0, 0.3):
         net = net_of(depth, activation, output, l2, **lib.kwargs)
-        for form, labels in LABELS.items():
+        for form, labels in list(LABELS.items())[: 1 if again else None]:
             got = net.numerical_gradient(x, lib.array(labels), step=STEP)
             assert list(got) == list(net.params)
             assert all(g.dtype == lib.xp.float64 for g in got.values())
