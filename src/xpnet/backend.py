@@ -12,7 +12,6 @@ import importlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -269,6 +268,8 @@ def _nvidia_driver() -> str | None:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
+    import subprocess  # milliseconds of every start, for what few machines have
+
     query = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
