@@ -22,6 +22,7 @@ from peers import Contender, Missing, Run, Task, clock
 # OpenBLAS's threads spin for 2**26 clock ticks (about 25 ms) after their last product, and
 # Torch's for a few: on few cores the next contender would be timed against them.
 SETTLE_SECONDS = 0.05
+WARM_UP_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Lane:
     run: Run
     compile_seconds: float
     steps: int
+    warms_up: bool
     seconds: list[float] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
 
@@ -73,10 +75,13 @@ def hold(task: Task, contenders: Sequence[Contender], pace: Pace, steps: int | N
             race.missing[contender.name] = str(reason)
         except Exception as error:  # its own test fails with it; the others go on
             race.failed[contender.name] = error
+    lanes = list(race.lanes.values())
+    gc.collect()
+    gc.freeze()  # five libraries' modules take the collector half a second a turn
     for turn in range(pace.rounds):
-        lanes = list(race.lanes.values())
         for lane in lanes if turn % 2 == 0 else reversed(lanes):
             _take_turn(lane, task, fresh=steps is not None)
+    gc.unfreeze()
     return race
 
 
@@ -84,8 +89,10 @@ def _prepare(contender: Contender, task: Task, pace: Pace, steps: int | None) ->
     run = contender.build(task)
     first = _seconds(run, run.least)
     again = _seconds(run, run.least)
-    # The rest of the first call is compiling, capturing, loading of kernels.
-    lane = Lane(run, max(0.0, first - again), steps or run.least)
+    # A long turn has no need of an untimed call before it.
+    warms_up = run.warms_up and again < WARM_UP_SECONDS
+    # What the first call took beyond the second is compiling, capturing, loading of kernels.
+    lane = Lane(run, max(0.0, first - again), steps or run.least, warms_up)
     if steps is None:
         block = min(again, _seconds(run, run.least))
         lane.steps = run.least * max(1, math.ceil(pace.seconds / block))
@@ -95,7 +102,7 @@ def _prepare(contender: Contender, task: Task, pace: Pace, steps: int | None) ->
 def _take_turn(lane: Lane, task: Task, *, fresh: bool) -> None:
     run = lane.run
     time.sleep(SETTLE_SECONDS)
-    if run.warms_up:
+    if lane.warms_up:
         run.go(run.least)  # brings back the caches and wakes the threads; not timed
     if fresh and run.reset is not None:
         run.reset()

@@ -23,6 +23,7 @@ PREDICTION = "prediction, 784-100-10"
 STARTUP = "import and start-up"
 MEMORY = "peak memory beyond the data set, NumPy"
 COST = ["cost against batch", "cost against width", "cost against depth"]
+NUMERICAL = "numerical gradient, "  # one group a net and dtype
 # The order of the page; groups that are not named here come last.
 GROUPS = [STEP, TRAINING, WIDE, *COST, PREDICTION, OVERHEAD, STARTUP, MEMORY]
 
@@ -282,11 +283,21 @@ def startup_table(results: Results, group: str) -> list[str]:
 
 def memory_table(results: Results, group: str) -> list[str]:
     rows = [
-        [name_of(b), *(f"{info(b)[key] / 2**20:.0f}" for key in (
+        [name_of(b), *(f"{info(b)[key] / 2**20:.3g}" for key in (
             "parameters_bytes", "activations_bytes", "peak_bytes", "bound_bytes"))]
         for b in results.groups[group]
     ]  # fmt: skip
     return table(["MiB", "parameters", "one batch's activations", "peak", "bound"], rows)
+
+
+def numerical_table(results: Results, group: str) -> list[str]:
+    rows = [
+        [time_text(seconds(b)), time_text(info(b)["loop_seconds"]),
+         f"{info(b)['times_faster']:,.0f}", f"{info(b)['entries']:,}"]
+        for b in results.groups[group]
+    ]  # fmt: skip
+    head = ["structured", "plain loop, scaled from some entries", "× faster", "entries"]
+    return table(head, rows)
 
 
 def plain_table(results: Results, group: str) -> list[str]:
@@ -357,7 +368,8 @@ def page(all_results: list[Results], charts: dict[Path, Path]) -> str:
         order = [g for g in GROUPS if g in results.groups]
         for group in order + [g for g in results.groups if g not in GROUPS]:
             lines += [f"### {group[0].upper()}{group[1:]}", ""]
-            lines += TABLES.get(group, plain_table)(results, group)
+            other = numerical_table if group.startswith(NUMERICAL) else plain_table
+            lines += TABLES.get(group, other)(results, group)
     return "\n".join(lines).rstrip() + "\n"
 
 
