@@ -11,8 +11,9 @@ import platform
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
+
+import xpnet
 
 PACKAGES = [
     "numpy", "torch", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "scikit-learn", "keras",
@@ -22,13 +23,7 @@ SETTINGS = ["OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL
 
 
 def cpu() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    return xpnet.place().device_info().name
 
 
 def cores() -> int:
@@ -79,8 +74,6 @@ def versions() -> dict[str, str]:
 
 
 def describe() -> dict[str, Any]:
-    import xpnet
-
     return {
         "cpu": cpu(),
         "cores": cores(),

@@ -300,11 +300,13 @@ def _loop(
 
     def run(rows: np.ndarray, coefficients: np.ndarray) -> Array:
         batches = placement.asarray(rows)
-        # Python floats: a NumPy float64 scalar would promote every float32 update.
-        losses = [
-            step(state, data, batches[k, :], numbers)
-            for k, numbers in enumerate(coefficients.tolist())
-        ]
+        # What overflows shows in the losses; NumPy's warnings would only come before.
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Python floats: a NumPy float64 scalar would promote every float32 update.
+            losses = [
+                step(state, data, batches[k, :], numbers)
+                for k, numbers in enumerate(coefficients.tolist())
+            ]
         return placement.xp.stack(losses)
 
     return run

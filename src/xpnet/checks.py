@@ -26,6 +26,11 @@ def array_namespace(x: Any) -> ModuleType:
     return _namespaces[kind]
 
 
+def item_bytes(x: Any) -> int:
+    """Bytes of one number of a floating-point array."""
+    return int(array_namespace(x).finfo(x.dtype).bits) // 8
+
+
 def known(table: Mapping[str, T], name: str, what: str) -> T:
     """Return the entry of a table, or raise ValueError with the names that it has."""
     names = ", ".join(map(repr, table))

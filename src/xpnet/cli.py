@@ -188,13 +188,14 @@ def net_options(command: Command) -> Command:
 
 
 def build(
-    inputs: int, hidden: tuple[int, ...], classes: int, weight_init: float | str | None, **net: Any
-) -> MLP:
-    """Make the net of the options."""
+    inputs: int, classes: int, *, hidden: tuple[int, ...], weight_init: float | str | None,
+    **options: Any,
+) -> MLP:  # fmt: skip
+    """Make the net of `net_options`."""
     if weight_init is None:
         # The reference's value; deeper nets of such small weights hardly start to learn.
         weight_init = 0.01 if len(hidden) < 2 else "xavier"
-    return MLP([inputs, *hidden, classes], weight_init=weight_init, **net)
+    return MLP([inputs, *hidden, classes], weight_init=weight_init, **options)
 
 
 def class_count(where: Placement, *labels: Any) -> int:
@@ -319,10 +320,6 @@ def train(
     device: str | None,
     dtype: str,
     dataset: str,
-    hidden: tuple[int, ...],
-    activation: str,
-    weight_init: float | str | None,
-    l2: float,
     optimizer: str,
     learning_rate: float,
     batch_size: int,
@@ -330,10 +327,10 @@ def train(
     epochs: int | None,
     gradient: str,
     validation: int,
-    seed: int,
     out: Path | None,
     force: bool,
     quiet: bool,
+    **described: Any,
 ) -> int:
     """Train a net on a data set; leave loss.png and history.json.
 
@@ -349,19 +346,9 @@ def train(
     prepare(backend, dtype)
     where = place(backend, device, dtype)
     with run_folder(out or default_folder(dataset, backend), force) as folder:
-        (x, t), (x_test, t_test) = load_dataset(dataset, xp=backend, device=device, dtype=dtype)
-        net = build(
-            x.shape[1],
-            hidden,
-            class_count(where, t, t_test),
-            weight_init,
-            activation=activation,
-            l2=l2,
-            xp=backend,
-            device=device,
-            dtype=dtype,
-            seed=seed,
-        )
+        here: dict[str, Any] = {"xp": backend, "device": device, "dtype": dtype}
+        (x, t), (x_test, t_test) = load_dataset(dataset, **here)
+        net = build(x.shape[1], class_count(where, t, t_test), **described, **here)
         held_out = None
         if validation:
             rows = x.shape[0] - validation
@@ -387,7 +374,7 @@ def train(
                 learning_rate=learning_rate,
                 gradient=gradient,
                 validation=held_out,
-                seed=seed,
+                seed=described["seed"],
             )
         except NonFiniteLoss as raised:
             history, error = raised.history, raised
@@ -435,13 +422,8 @@ def check(
     device: str | None,
     dtype: str,
     dataset: str,
-    hidden: tuple[int, ...],
-    activation: str,
-    output: str,
-    weight_init: float | str | None,
-    l2: float,
     batch_size: int,
-    seed: int,
+    **described: Any,
 ) -> int:
     """Check backpropagation against central differences, every entry of every parameter.
 
@@ -449,22 +431,11 @@ def check(
     """
     prepare(backend, dtype)
     where = place(backend, device, dtype)
-    (x, t), _ = load_dataset(dataset, xp=backend, device=device, dtype=dtype)
+    here: dict[str, Any] = {"xp": backend, "device": device, "dtype": dtype}
+    (x, t), _ = load_dataset(dataset, **here)
     if batch_size > x.shape[0]:
         raise ValueError(f"--batch-size is {batch_size}, more than the {x.shape[0]} images")
-    net = build(
-        x.shape[1],
-        hidden,
-        class_count(where, t),
-        weight_init,
-        activation=activation,
-        output=output,
-        l2=l2,
-        xp=backend,
-        device=device,
-        dtype=dtype,
-        seed=seed,
-    )
+    net = build(x.shape[1], class_count(where, t), **described, **here)
     click.echo(repr(net)[1:-1])
     report = net.check_gradient(x[:batch_size, :], t[:batch_size])
     click.echo(str(report))

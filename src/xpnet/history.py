@@ -146,10 +146,7 @@ class History:
             "validation": {
                 "step": self.validation_steps,
                 "loss": _finite_or_none(self.validation_loss),
-                "accuracy": [
-                    None if v is None or not np.isfinite(v) else v
-                    for v in self.validation_accuracy
-                ],
+                "accuracy": _finite_or_none(self.validation_accuracy),
             },
         }
 
@@ -205,7 +202,7 @@ class History:
 
 
 def _finite_or_none(values: Any) -> list[float | None]:
-    # JSON knows neither NaN nor infinity.
+    # JSON knows neither NaN nor infinity; None is a NaN to NumPy.
     finite = np.isfinite(np.asarray(values, dtype=np.float64)).tolist()
     return [float(v) if ok else None for v, ok in zip(values, finite, strict=True)]
 

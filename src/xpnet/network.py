@@ -9,7 +9,7 @@ import numpy as np
 
 from . import gradcheck, numerical, structured
 from .backend import Array, place
-from .checks import all_finite, finite_number, known, positive_integer
+from .checks import all_finite, finite_number, item_bytes, known, positive_integer
 from .functions import ACTIVATIONS, Activation
 from .losses import OUTPUTS, index_rows, one_hot
 from .structured import Point
@@ -400,10 +400,6 @@ class MLP:
     # --- the arithmetic ----------------------------------------------------------------------
 
     @property
-    def _item_bytes(self) -> int:
-        return 8 if self.placement.dtype_name == "float64" else 4
-
-    @property
     def depth(self) -> int:
         """The number of affine layers."""
         return len(self.layer_sizes) - 1
@@ -484,7 +480,7 @@ class MLP:
     def _logits(self, x: Array) -> Array:
         """Logits of any number of rows, in pieces that bound the memory of the hidden layers."""
         xp = self.placement.xp
-        rows = max(1, CHUNK_BYTES // (self._item_bytes * sum(self.layer_sizes[1:])))
+        rows = max(1, CHUNK_BYTES // (item_bytes(x) * sum(self.layer_sizes[1:])))
         pieces = [self.forward(self.params, piece)[0] for piece in _pieces(x, rows)]
         return pieces[0] if len(pieces) == 1 else xp.concat(pieces, axis=0)
 
@@ -504,7 +500,7 @@ class MLP:
         """
         x = self._checked_input(x, read=True)
         t = self.checked_target(t, x.shape[0], read=True)
-        small = x.shape[0] * self.layer_sizes[-1] * self._item_bytes <= ROWS_BYTES
+        small = x.shape[0] * self.layer_sizes[-1] * item_bytes(x) <= ROWS_BYTES
         return x, self.target_rows(t) if small else t
 
     def _checked_input(self, x: Array, *, read: bool = False) -> Array:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from array_api_compat import device, is_array_api_obj
 
-from .checks import all_finite, array_namespace, finite_number, positive_integer
+from .checks import all_finite, array_namespace, finite_number, item_bytes, positive_integer
 from .functions import floating_namespace
 
 Array = Any
@@ -180,10 +180,7 @@ class Sampler:
         return arrays if isinstance(self.x, dict) else arrays[None]
 
     def _chunks(self, size: int) -> Iterator[tuple[int, int]]:
-        whole = sum(
-            _size(a) * (8 if array_namespace(a).finfo(a.dtype).bits == 64 else 4)
-            for a in self.arrays.values()
-        )
+        whole = sum(_size(a) * item_bytes(a) for a in self.arrays.values())
         k = max(1, self.max_bytes // whole)
         for start in range(0, size, k):
             yield start, min(start + k, size)

@@ -31,7 +31,7 @@ from typing import Any
 
 from array_api_compat import device
 
-from .checks import array_namespace
+from .checks import array_namespace, item_bytes
 from .functions import Activation
 from .losses import Output
 
@@ -292,8 +292,7 @@ def odd_fit(pairs: int) -> list[list[float]]:
 
 def _fitting(point: Point, layer: int, moves: int) -> int:
     """How many units fit into a chunk, each with that many moves."""
-    item = 8 if epsilon(point) < 1e-10 else 4
-    return max(1, CHUNK_BYTES // (item * moves * point.widest(layer)))
+    return max(1, CHUNK_BYTES // (item_bytes(point.logits) * moves * point.widest(layer)))
 
 
 # --- the sums over the batch -----------------------------------------------------------------

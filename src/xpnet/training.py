@@ -194,8 +194,6 @@ def fit(
         for watcher in watchers:
             if hasattr(watcher, "close"):
                 at_the_end.callback(watcher.close)
-        # An overflow ends in a NonFiniteLoss; NumPy's warnings would only come before it.
-        at_the_end.enter_context(np.errstate(over="ignore", invalid="ignore"))
         start = time.perf_counter()
         while history.steps < total:
             done = history.steps
