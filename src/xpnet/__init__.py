@@ -3,6 +3,7 @@
 from . import functions, losses, optimizers
 from .backend import BackendNotAvailable, backends, place
 from .datasets import load_fashion_mnist, load_idx, load_mnist
+from .files import FileError
 from .functions import Activation
 from .gradcheck import GradientCheckFailed, GradientReport, check_gradient
 from .history import History
@@ -17,6 +18,7 @@ __all__ = [
     "Activation",
     "BackendNotAvailable",
     "EarlyStopping",
+    "FileError",
     "GradientCheckFailed",
     "GradientReport",
     "History",
