@@ -202,15 +202,17 @@ def _read(file: BinaryIO, path: Path) -> tuple[dict[str, np.ndarray], dict[str, 
     try:
         arrays: dict[str, np.ndarray] = safetensors.numpy.load(file.read(size))
     except KeyError as error:
-        raise FileError(f"{path}: expected dtypes that NumPy has, found {error}") from error
+        raise FileError(f"{path}: expected dtypes that NumPy has, found {said(error)}") from error
     # The last two are NumPy's, for shapes that it cannot hold.
     except (safetensors.SafetensorError, ValueError, OverflowError) as error:
-        raise FileError(f"{path}: expected a whole safetensors file, found: {error}") from error
+        raise FileError(
+            f"{path}: expected a whole safetensors file, found: {said(error)}"
+        ) from error
     for name, array in arrays.items():
         if array.dtype.name not in DTYPES:
-            raise FileError(f"{path}: expected real numbers, found {array.dtype} in {name!r}")
+            raise FileError(f"{path}: expected real numbers, found {array.dtype} in {name!r:.50}")
         if array.dtype == bool and array.view(np.uint8).max(initial=0) > 1:
-            raise FileError(f"{path}: expected bytes of 0 and 1 in {name!r}, found others")
+            raise FileError(f"{path}: expected bytes of 0 and 1 in {name!r:.50}, found others")
     return arrays, description
 
 
@@ -225,13 +227,19 @@ def _description(header: bytes, path: Path) -> dict[str, Any]:
             f"{path}: expected a file of xpnet, found a header without its description"
         ) from error
     if type(version) is not int or version < 1 or not isinstance(description, dict):
-        raise FileError(f"{path}: expected a version and a description, found {version!r}")
+        raise FileError(f"{path}: expected a version and a description, found {version!r:.50}")
     if version > VERSION:
         raise FileError(
-            f"{path}: expected a file of version {VERSION} or before, found version {version}: "
-            "it was written by a newer xpnet"
+            f"{path}: expected a file of version {VERSION} or before, written by this xpnet or an "
+            f"older one, found version {version!r:.50}: a newer xpnet can read it"
         )
     return description
+
+
+def said(error: Exception) -> str:
+    """What an error says about a file, in one line; names in a file may hold any characters."""
+    text = " ".join(str(error).split())
+    return "".join(c if c.isprintable() else "?" for c in text)[:300]
 
 
 def _refuse(constant: str) -> None:
