@@ -215,6 +215,14 @@ def test_a_full_disk_keeps_the_old_file(tmp_path):
     assert entries(tmp_path) == ["f"]
 
 
+def test_a_history_with_numbers_of_numpy(tmp_path):
+    """A learning rate from `np.logspace` must not make the file fail after the training."""
+    history = xpnet.History(settings={"momentum": np.float32(0.5), "seed": np.int64(3)})
+    history.save(tmp_path / "h.json")
+    saved = json.loads((tmp_path / "h.json").read_text(encoding="utf-8"))
+    assert saved["settings"] == {"momentum": 0.5, "seed": 3}
+
+
 # --- arrays ----------------------------------------------------------------------------------
 
 

@@ -170,7 +170,7 @@ class History:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     History().save(pathlib.Path(folder, "history.json"))
         """
-        text = json.dumps(self.to_dict(), allow_nan=False)
+        text = json.dumps(self.to_dict(), allow_nan=False, default=_plain)
         replace_atomically(path, lambda file: file.write(text.encode("utf-8")))
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -205,6 +205,13 @@ def _finite_or_none(values: Any) -> list[float | None]:
     # JSON knows neither NaN nor infinity; None is a NaN to NumPy.
     finite = np.isfinite(np.asarray(values, dtype=np.float64)).tolist()
     return [float(v) if ok else None for v, ok in zip(values, finite, strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    # A setting may be a NumPy number, which JSON does not know.
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} cannot be saved as JSON: {value!r}")
 
 
 def _number(value: float) -> str:
