@@ -25,6 +25,7 @@ from rich.console import Console
 import xpnet
 from xpnet import __main__, cli
 from xpnet.backend import BACKENDS, FOR_TESTS
+from xpnet.datasets import rows
 from xpnet.functions import ACTIVATIONS
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.progress import ProgressBar
@@ -769,7 +770,7 @@ def test_bad_data_is_one_line(run, model, command, data, message):
 def test_a_bomb_is_refused(run, model, monkeypatch):
     """A small .npz may unpack to what fills the memory."""
     np.savez_compressed("bomb.npz", x=np.zeros((100_000, 36)))
-    monkeypatch.setattr(cli, "MAX_UNPACKED", 1 << 20)
+    monkeypatch.setattr(rows, "_MAX_UNPACKED", 1 << 20)
     assert "expected at most 1048576" in refused(run("predict", model, "bomb.npz"))
 
 

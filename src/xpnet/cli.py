@@ -27,7 +27,8 @@ import numpy as np
 from . import __version__, datasets
 from .backend import BACKENDS, DTYPES, FOR_TESTS, Placement, backends, place
 from .checks import all_finite
-from .files import FileError, replace_atomically, said
+from .datasets.rows import read_rows
+from .files import replace_atomically
 from .functions import ACTIVATIONS
 from .history import History
 from .losses import OUTPUTS
@@ -43,7 +44,6 @@ DATASETS: dict[str, Callable[..., Any]] = {
 }
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 STEPS = 10_000
-MAX_UNPACKED = 4 << 30  # bytes of an array in an .npz file: zeros pack to a thousandth
 
 
 class OneLineErrors(click.Group):
@@ -278,48 +278,6 @@ def load_data(name: str, split: str | None, net: MLP, *, labels: bool) -> tuple[
             f"takes, found shape {tuple(x.shape)}"
         )
     return x, t
-
-
-def read_rows(path: Path, *, labels: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read an .npy file, an .npz file of ``x`` and ``t``, or an IDX file of images."""
-    if labels and path.suffix != ".npz":
-        raise ValueError(
-            f"{path}: expected data with labels: a data set, a folder of IDX files, or an .npz "
-            "file of x and t"
-        )
-    try:
-        if path.suffix == ".npz":
-            found = _read_npz(path, ["x", "t"] if labels else ["x"])
-        elif path.suffix == ".npy":
-            # Mapped: NumPy would allocate what the header promises before it looks.
-            found = [np.array(np.lib.format.open_memmap(path, mode="r"))]
-        else:
-            found = [datasets.read_idx(path)]
-    except (OSError, MemoryError, FileError):
-        raise
-    except Exception as error:  # whatever zip files and NumPy's headers can be wrong in
-        raise FileError(f"{path}: expected a {path.suffix} file, found: {said(error)}") from error
-    x, t = found[0], found[1] if labels else None
-    if x.dtype != np.uint8 and x.dtype.kind != "f":
-        raise ValueError(f"{path}: expected floats, or images as uint8, found {x.dtype}")
-    if x.size and not all_finite(np, x):
-        raise ValueError(f"{path}: expected finite numbers, found NaN or infinity")
-    if t is not None and t.dtype.kind in "iu":
-        t = t.astype(np.int64)
-    elif t is not None and t.dtype.kind != "f":
-        raise ValueError(f"{path}: expected labels as integers or floats in t, found {t.dtype}")
-    return x, t
-
-
-def _read_npz(path: Path, names: Sequence[str]) -> list[np.ndarray]:
-    with path.open("rb") as file, np.load(file) as archive:
-        for name in names:
-            if name not in archive:
-                raise ValueError(f"no array {name!r}, but {', '.join(archive) or 'none'}")
-            unpacked = archive.zip.getinfo(f"{name}.npy").file_size
-            if unpacked > MAX_UNPACKED:
-                raise ValueError(f"{unpacked} bytes in {name}; expected at most {MAX_UNPACKED}")
-        return [archive[name] for name in names]
 
 
 @contextlib.contextmanager
