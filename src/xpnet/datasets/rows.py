@@ -6,6 +6,7 @@ are read first.
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 from pathlib import Path
@@ -75,9 +76,12 @@ def read_rows(
                 x, t = _read_npy(file), None
         else:
             x, t = read_idx(path), None
-    except (OSError, MemoryError, FileError):
+    except (MemoryError, FileError):
         raise
     except Exception as error:  # whatever a zip file or a header of NumPy's can be wrong in
+        # A damaged zip file sends its reader to offsets below 0: an OSError that is none.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise FileError(f"{path}: expected a {path.suffix} file, found: {said(error)}") from error
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise FileError(f"{path}: expected floats, or images as uint8, found {x.dtype}")
