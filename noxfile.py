@@ -54,6 +54,13 @@ def tests(session: nox.Session, backend: str) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """100,000 damaged files for each reader; `nox -s fuzz -- --seed 1` makes others."""
+    session.install("-e", ".")
+    session.run("python", "tests/fuzz_files.py", "--count", "100000", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style and common mistakes."""
     session.install("ruff==0.17.6")

@@ -22,13 +22,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import numpy as np
 
 from . import __version__, datasets
 from .backend import BACKENDS, DTYPES, FOR_TESTS, Placement, backends, place
+from .checks import all_finite
+from .datasets.rows import read_rows
+from .files import replace_atomically
 from .functions import ACTIVATIONS
 from .history import History
 from .losses import OUTPUTS
-from .network import MLP
+from .network import MLP, load
 from .optimizers import OPTIMIZERS
 from .training import Log, NonFiniteLoss, evaluate, fit
 
@@ -134,16 +138,25 @@ debug_option = click.option(
 )
 
 
+dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default="float32")
+
+
 def placement_options(command: Command) -> Command:
-    """Add ``--backend``, ``--device`` and ``--dtype``."""
+    """Add ``--backend`` and ``--device``."""
     names = [name for name in BACKENDS if name not in FOR_TESTS]
     for option in (
-        click.option("--dtype", type=click.Choice(DTYPES), default="float32"),
         click.option("--device", help="Such as cpu, cuda or cuda:1; default: the library's."),
         click.option("--backend", type=click.Choice(names), default="numpy"),
     ):
         command = option(command)
     return command
+
+
+split_option = click.option(
+    "--split",
+    type=click.Choice(["test", "train"]),
+    help="Which part of a data set.  [default: test]",
+)
 
 
 def dataset_option(command: Command) -> Command:
@@ -226,6 +239,47 @@ def load_dataset(name: str, **where: Any) -> tuple[tuple[Any, Any], tuple[Any, A
     return datasets.load_idx(name, **where)
 
 
+def load_model(path: Path, backend: str, device: str | None) -> MLP:
+    """Load a saved net, to where it is to compute."""
+    net = load(path)
+    # Its dtype is known only now, and JAX wants to know it before it is imported.
+    prepare(backend, net.placement.dtype_name)
+    return net.to(backend, device)
+
+
+def load_data(name: str, split: str | None, net: MLP, *, labels: bool) -> tuple[Any, Any]:
+    """Load rows for a net, and their labels (None without): a data set, a folder or a file."""
+    path = Path(name)
+    if name not in DATASETS and not path.exists():
+        raise FileNotFoundError(
+            f"there is no file or folder {name}, nor a data set of this name; known are "
+            f"{', '.join(map(repr, DATASETS))}"
+        )
+    if name in DATASETS or not path.is_file():
+        here = net.placement
+        where = {"xp": here.backend.name, "device": here.device, "dtype": here.dtype_name}
+        train, test = load_dataset(name, **where)
+        x, t = train if split == "train" else test
+    else:
+        if split is not None:
+            raise click.UsageError(f"--split is for data sets; {name} is a file")
+        rows, target = read_rows(path, labels=labels)
+        if rows.ndim > 2:
+            rows = rows.reshape(rows.shape[0], math.prod(rows.shape[1:]))
+        x, t = net.placement.floats(rows), None
+        if rows.dtype == np.uint8:
+            x /= 255
+        if target is not None:
+            floats = target.dtype.kind == "f"
+            t = net.placement.floats(target) if floats else net.placement.asarray(target)
+    if x.ndim != 2 or x.shape[1] != net.layer_sizes[0] or not x.shape[0]:
+        raise ValueError(
+            f"{name}: expected rows of {net.layer_sizes[0]} numbers, which is what the model "
+            f"takes, found shape {tuple(x.shape)}"
+        )
+    return x, t
+
+
 @contextlib.contextmanager
 def run_folder(folder: Path, force: bool) -> Iterator[Path]:
     """Make the folder of a run, or raise; if nothing was written, take it away again."""
@@ -287,6 +341,7 @@ def cli() -> None:
 
 @cli.command()
 @placement_options
+@dtype_option
 @dataset_option
 @net_options
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd")
@@ -332,7 +387,7 @@ def train(
     quiet: bool,
     **described: Any,
 ) -> int:
-    """Train a net on a data set; leave loss.png and history.json.
+    """Train a net on a data set; leave model.safetensors, history.json and loss.png.
 
     The defaults train 784-100-10 on the embedded MNIST in 10,000 steps. Ctrl-C ends a run
     early: what was trained so far is summed up and written as usual.
@@ -384,10 +439,13 @@ def train(
                 history.test_accuracy = evaluate(net, x_test, t_test)[1]
         finally:
             # Hours of training must not be lost because of what comes after them.
-            history.save(folder / "history.json")
+            try:
+                net.save(folder / "model.safetensors")
+            finally:
+                history.save(folder / "history.json")
         history.plot(folder / "loss.png")
         show(history.rows())
-        say(f"loss.png and history.json are in {folder}")
+        say(f"model.safetensors, history.json and loss.png are in {folder}")
     if error is not None:
         raise error
     return INTERRUPTED if history.stopped else 0
@@ -411,6 +469,7 @@ def _fit(net: MLP, x: Any, t: Any, *, quiet: bool, **options: Any) -> History:
 
 @cli.command()
 @placement_options
+@dtype_option
 @dataset_option
 @net_options
 @click.option("--output", type=click.Choice(list(OUTPUTS)), default="softmax")
@@ -440,6 +499,104 @@ def check(
     report = net.check_gradient(x[:batch_size, :], t[:batch_size])
     click.echo(str(report))
     return 1 if report.verdict == "failed" else 0
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data")
+@placement_options
+@split_option
+@click.option(
+    "--probabilities", is_flag=True, help="All outputs of each row, in place of its class."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A .csv or .npy file.  [default: standard output, as .csv]",
+)
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
+@debug_option
+def predict(
+    *,
+    model: Path,
+    data: str,
+    backend: str,
+    device: str | None,
+    split: str | None,
+    probabilities: bool,
+    out: Path | None,
+    force: bool,
+) -> None:
+    """Predict the rows of DATA with a saved MODEL: one line for each, with its class.
+
+    Classes are numbers from 0 up, as in the labels of the training. A model whose outputs are no
+    classes (output "sigmoid" or "identity") gives all its outputs.
+
+    DATA is the name of a data set; a folder of the four IDX files; an IDX file of images; an
+    .npy file; or an .npz file with the array x. Arrays are (n, inputs) or images (n, rows,
+    columns): floats as the model was trained with, or uint8, which are divided by 255.
+    """
+    if out is not None:
+        if out.suffix not in (".csv", ".npy"):
+            raise click.UsageError(f"--out must end in .csv or .npy, not {out.name!r}")
+        if not out.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {out.parent}")
+        if out.exists() and not force:
+            raise FileExistsError(f"{out} exists; --force replaces it")
+    net = load_model(model, backend, device)
+    x, _ = load_data(data, split, net, labels=False)
+    outputs = net.placement.to_host(net.predict(x))
+    if not all_finite(np, outputs):
+        raise ValueError(f"{model} predicts NaN or infinity for some rows")
+    classes = net.output.sums_to_one and not probabilities
+    result = outputs.argmax(axis=1) if classes else outputs
+    if out is not None and out.suffix == ".npy":
+        replace_atomically(out, lambda file: np.save(file, result))
+        return
+    lines = result[:, np.newaxis] if classes else result
+    text = "".join(",".join(map(str, line)) + "\n" for line in lines)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        replace_atomically(out, lambda file: file.write(text.encode("ascii")))
+
+
+@cli.command("evaluate")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data")
+@placement_options
+@split_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def evaluate_model(
+    *,
+    model: Path,
+    data: str,
+    backend: str,
+    device: str | None,
+    split: str | None,
+    as_json: bool,
+) -> None:
+    """Measure the loss and the accuracy of a saved MODEL on DATA.
+
+    DATA is the name of a data set; a folder of the four IDX files; or an .npz file with the
+    arrays x, as for predict, and t: class numbers (n,), or a row of targets for each row of x.
+    """
+    net = load_model(model, backend, device)
+    x, t = net.checked_data(*load_data(data, split, net, labels=True))
+    loss, accuracy = evaluate(net, x, t)
+    if as_json:
+        told: dict[str, Any] = {"model": str(model), "data": data, "rows": x.shape[0]}
+        numbers = {"loss": loss, "accuracy": accuracy}
+        # JSON has no NaN.
+        told |= {k: v if v is not None and math.isfinite(v) else None for k, v in numbers.items()}
+        click.echo(json.dumps(told, indent=2))
+        return
+    rows = [("model", repr(net)[1:-1]), ("data", f"{data}, {x.shape[0]:,} rows")]
+    rows.append(("loss", f"{loss:.4f}"))
+    if accuracy is not None:
+        rows.append(("accuracy", f"{100 * accuracy:.2f} %"))
+    show(rows)
 
 
 @cli.command()

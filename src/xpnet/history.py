@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .files import replace_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,20 +159,19 @@ class History:
         path : path-like
             An existing file is replaced once the new one is complete.
 
+        Raises
+        ------
+        OSError
+            The file cannot be written; an existing one is as it was.
+
         Examples
         --------
         >>> import tempfile, pathlib
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     History().save(pathlib.Path(folder, "history.json"))
         """
-        path = Path(path)
-        # A reader, or a crash, must never find half a file under the final name.
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            partial.write_text(json.dumps(self.to_dict(), allow_nan=False), encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        text = json.dumps(self.to_dict(), allow_nan=False, default=_plain)
+        replace_atomically(path, lambda file: file.write(text.encode("utf-8")))
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw the loss over the steps, raw and smoothed (needs matplotlib).
@@ -205,6 +205,13 @@ def _finite_or_none(values: Any) -> list[float | None]:
     # JSON knows neither NaN nor infinity; None is a NaN to NumPy.
     finite = np.isfinite(np.asarray(values, dtype=np.float64)).tolist()
     return [float(v) if ok else None for v, ok in zip(values, finite, strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    # A setting may be a NumPy number, which JSON does not know.
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} cannot be saved as JSON: {value!r}")
 
 
 def _number(value: float) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 
 from . import gradcheck, numerical, structured
-from .backend import Array, Placement, place
+from .backend import DTYPES, Array, Placement, place
 from .checks import all_finite, finite_number, item_bytes, known, positive_integer
+from .files import FileError, load_arrays, said, save_arrays
 from .functions import ACTIVATIONS, Activation
 from .losses import OUTPUTS, index_rows, one_hot
 from .structured import Point
@@ -94,15 +97,7 @@ class MLP:
         dtype: Any = None,
         seed: int | None = None,
     ) -> None:
-        self.layer_sizes = _layer_sizes(layer_sizes)
-        self.activation = (
-            activation
-            if isinstance(activation, Activation)
-            else known(ACTIVATIONS, activation, "activation")
-        )
-        self.output = known(OUTPUTS, output, "output")
-        self.l2 = finite_number(l2, "l2", minimum=0.0)
-        self.weight_init = weight_init
+        self._define(layer_sizes, activation, output, weight_init, l2)
         deviation = _weight_deviation(weight_init)
         self.placement = place(xp, device, dtype)
         self.params: Params = {}
@@ -112,6 +107,26 @@ class MLP:
             weights = rng.standard_normal((n_in, n_out)) * deviation(n_in, n_out)
             self.params[f"W{i}"] = _placed(self.placement, weights)
             self.params[f"b{i}"] = _placed(self.placement, np.zeros(n_out))
+
+    def _define(
+        self,
+        layer_sizes: Sequence[int],
+        activation: str | Activation,
+        output: str,
+        weight_init: str | float,
+        l2: float,
+    ) -> None:
+        """Set what the net is, apart from its parameters and their place, or raise."""
+        self.layer_sizes = _layer_sizes(layer_sizes)
+        self.activation = (
+            activation
+            if isinstance(activation, Activation)
+            else known(ACTIVATIONS, activation, "activation")
+        )
+        self.output = known(OUTPUTS, output, "output")
+        self.l2 = finite_number(l2, "l2", minimum=0.0)
+        _weight_deviation(weight_init)
+        self.weight_init = weight_init if isinstance(weight_init, str) else float(weight_init)
 
     # --- what users call ---------------------------------------------------------------------
 
@@ -408,6 +423,63 @@ class MLP:
         net.params = {key: _placed(target, here.to_host(v)) for key, v in self.params.items()}
         return net
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the net in a safetensors file; `xpnet.load` reads it, on any backend.
+
+        The file has the parameters and a description of the net. An activation of your own is
+        saved by its name only.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced once the new one is whole, on the disk, and has been
+            read back.
+
+        Raises
+        ------
+        ValueError
+            The parameters are no longer those of the net: other keys, shapes or dtypes.
+        OSError
+            The file cannot be written; an existing one is as it was.
+
+        Notes
+        -----
+        Waits for the device. A net of a subclass is saved as the class of xpnet that it extends.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile, xpnet
+        >>> net = MLP([4, 3], seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "model.safetensors")
+        ...     net.save(path)
+        ...     xpnet.load(path)
+        <MLP 4-3, sigmoid, softmax: 15 parameters, float32, numpy on cpu>
+        """
+        arrays = {key: self.placement.to_host(p) for key, p in self.params.items()}
+        wrong = _wrong_params(arrays, self.layer_sizes, self.placement.dtype_name)
+        if wrong:
+            raise ValueError(f"params {wrong}")
+        save_arrays(path, arrays, self.description())
+
+    def description(self) -> dict[str, Any]:
+        """Return what the net is, as plain Python objects: all but the parameters' values."""
+        from . import __version__
+
+        name = self.activation.name
+        return {
+            "kind": "model",
+            "class": next(k for k, kind in CLASSES.items() if isinstance(self, kind)),
+            "layer_sizes": list(self.layer_sizes),
+            "activation": name,
+            "own_activation": self.activation != ACTIVATIONS.get(name),
+            "output": self.output.name,
+            "weight_init": self.weight_init,
+            "l2": self.l2,
+            "dtype": self.placement.dtype_name,
+            "xpnet": __version__,
+        }
+
     def __repr__(self) -> str:
         here = self.placement
         count = sum(a * b + b for a, b in zip(self.layer_sizes, self.layer_sizes[1:], strict=False))
@@ -633,12 +705,7 @@ class TwoLayerNet(MLP):
         )
 
 
-def _placed(where: Placement, values: np.ndarray) -> Array:
-    """Move a parameter, the weights that lead to one unit side by side in memory.
-
-    Libraries are fastest so: z @ W and (d.T @ z).T both run along the inputs, which are many.
-    """
-    return where.floats(values.T).T if values.ndim == 2 else where.floats(values)
+from .backend import DTYPES, Array, Placement, place
 
 
 def _layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
