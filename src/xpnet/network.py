@@ -705,7 +705,121 @@ class TwoLayerNet(MLP):
         )
 
 
-from .backend import DTYPES, Array, Placement, place
+# The classes that files name, the more special ones first.
+CLASSES: dict[str, type[MLP]] = {"TwoLayerNet": TwoLayerNet, "MLP": MLP}
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    xp: Any = None,
+    device: Any = None,
+    activation: Activation | None = None,
+) -> MLP:
+    """Load a net that `net.save` has saved, on this or any other backend.
+
+    No code of the file is run.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    xp, device
+        Where the net is to live; see `xpnet.place`. Default: NumPy. Its dtype is as saved.
+    activation : Activation, optional
+        For a net with an activation of your own, which a file cannot hold.
+
+    Returns
+    -------
+    MLP or TwoLayerNet
+        As it was saved.
+
+    Raises
+    ------
+    FileError
+        The file is damaged, is no model of xpnet, is of a newer version, or has an activation
+        that is neither known nor given. The message says which.
+    OSError
+        The file is not there, or cannot be read.
+    ValueError
+        `activation` has another name than the net's.
+    BackendNotAvailable
+        The library is missing, or has no such device, or no such dtype.
+
+    Examples
+    --------
+    See `MLP.save`:
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.safetensors")
+    ...     TwoLayerNet(4, 3, 2).save(path)
+    ...     load(path)
+    <TwoLayerNet 4-3-2, sigmoid, softmax: 23 parameters, float32, numpy on cpu>
+    """
+    if activation is not None and not isinstance(activation, Activation):
+        raise TypeError(f"activation must be an Activation, not {type(activation).__name__}")
+    arrays, told = load_arrays(path)
+    try:
+        if told["kind"] != "model":
+            raise ValueError(f"it is no model, but {told['kind']!r:.50}")
+        net = object.__new__(known(CLASSES, told["class"], "class"))
+        dtype = known({name: name for name in DTYPES}, told["dtype"], "dtype")
+        name, own = told["activation"], told["own_activation"]
+        if activation is None and own:
+            raise ValueError(f"its activation {name!r:.50} is not one of xpnet's: give activation=")
+        net._define(
+            told["layer_sizes"],
+            activation or name,
+            told["output"],
+            told["weight_init"],
+            told["l2"],
+        )
+        wrong = _wrong_params(arrays, net.layer_sizes, dtype)
+        if wrong:
+            raise ValueError(f"its parameters {wrong}")
+    except KeyError as error:
+        raise FileError(f"{path}: expected a model, found a description without {error}") from error
+    except (TypeError, ValueError) as error:
+        raise FileError(f"{path}: expected a model that can be loaded: {said(error)}") from error
+    if net.activation.name != name:
+        raise ValueError(f"activation is {net.activation.name!r}; {path} was saved with {name!r}")
+    net.placement = place(xp, device, dtype)
+    net.params = {key: _placed(net.placement, arrays[key]) for key in _shapes(net.layer_sizes)}
+    return net
+
+
+def _shapes(layer_sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """The shape of each parameter."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, sizes in enumerate(itertools.pairwise(layer_sizes), 1):
+        shapes[f"W{i}"], shapes[f"b{i}"] = sizes, sizes[1:]
+    return shapes
+
+
+def _wrong_params(
+    arrays: Mapping[str, np.ndarray], layer_sizes: Sequence[int], dtype: str
+) -> str | None:
+    """What of the arrays contradicts the net's description, None where nothing does."""
+    shapes = _shapes(layer_sizes)
+    for key in arrays:
+        if key not in shapes:
+            return f"have {key!r:.50}, which a net of these layer_sizes does not have"
+    for key, shape in shapes.items():
+        found = arrays.get(key)
+        if found is None:
+            return f"lack {key}, {dtype} of shape {shape}"
+        if found.shape != shape or found.dtype.name != dtype:
+            return f"have {key} as {found.dtype} {found.shape}; expected {dtype} {shape}"
+    return None
+
+
+def _placed(where: Placement, values: np.ndarray) -> Array:
+    """Move a parameter, the weights that lead to one unit side by side in memory.
+
+    Libraries are fastest so: z @ W and (d.T @ z).T both run along the inputs, which are many.
+    """
+    return where.floats(values.T).T if values.ndim == 2 else where.floats(values)
 
 
 def _layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
