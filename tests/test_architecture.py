@@ -20,8 +20,8 @@ HOST = {
 # The rooms, top to bottom: a module imports only from above itself.
 ROOMS = [
     "checks", "backend", "functions", "losses", "numerical", "structured", "gradcheck", "network",
-    "optimizers", "history", "plots", "progress", "training", "datasets", "__init__", "cli",
-    "__main__",
+    "optimizers", "history", "lettering", "plots", "progress", "training", "datasets", "__init__",
+    "cli", "__main__",
 ]
 ARITHMETIC = {"functions", "losses", "numerical", "structured", "optimizers"}
 

@@ -164,21 +164,9 @@ class GradientReport:
         -------
         matplotlib Axes
         """
-        if ax is None:
-            from matplotlib.figure import Figure
+        from .plots import plot_gradient_check
 
-            ax = Figure(figsize=(6, 6), layout="constrained").add_subplot()
-        for name, (gradient, numerical, _) in self.values.items():
-            ax.plot(
-                numerical.ravel(), gradient.ravel(), ".", markersize=3, label=name, rasterized=True
-            )
-        ax.axline((0, 0), slope=1, color="0.5", linewidth=0.8, zorder=0)
-        ax.set_xlabel("central difference")
-        ax.set_ylabel("gradient under test")
-        ax.set_title(f"Gradient check: {self.verdict}")
-        if self.values:
-            ax.legend()
-        return ax
+        return plot_gradient_check(self, ax)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON; without the arrays of `values`."""
