@@ -18,7 +18,7 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .lettering import label_ticks, shortened, write
+    from .lettering import drawable, label_ticks, shortened, write
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         'the pictures need matplotlib; install it with: python -m pip install "xpnet[cli]"',
@@ -28,6 +28,8 @@ except ModuleNotFoundError as error:
 from .checks import positive_integer
 
 if TYPE_CHECKING:
+    from matplotlib.legend import Legend
+
     from .backend import Array
     from .gradcheck import GradientReport
     from .history import History
@@ -38,6 +40,8 @@ _MAX_POINTS = 4000
 # A larger span of losses than this is unreadable on a linear axis.
 _LOG_SPAN = 1e4
 _LARGEST = 1e200
+# Below this width, in inches, an axes gets small words.
+_SMALL = 4.5
 # The longest lines of the box and of the title, in characters.
 _BOX_WIDTH, _TITLE_WIDTH = 46, 100
 
@@ -337,7 +341,7 @@ def plot_weights(
     ----------
     net : MLP
     ax : matplotlib.axes.Axes, optional
-        None makes a figure of 8 × 8 inches.
+        None makes a figure of 8 × 7 inches.
     shape : (rows, columns), optional
         Of an image. None: a square, where the number of inputs is one.
     limit : int
@@ -367,7 +371,7 @@ def plot_weights(
     weights = net.placement.to_host(net.params["W1"][:, : min(limit, units)]).astype(np.float64)
     images = weights.T.reshape(-1, rows, columns)
 
-    ax = _axes(ax, 8, 8)
+    ax = _axes(ax, 8, 7)
     size, _ = _lettering(ax)
     across = math.ceil(math.sqrt(len(images) * rows / columns))
     # A few large weights would leave the rest pale.
@@ -393,11 +397,11 @@ def plot_mistakes(
     *,
     shape: tuple[int, int] | None = None,
     names: Sequence[str] | None = None,
-    limit: int = 25,
+    limit: int = 20,
 ) -> Axes:
     r"""Draw the images whose wrong class the net is most sure of.
 
-    Below each: what the net says, with its probability, and what it is.
+    Below each: what the net says, how sure it is, and what it is.
 
     Parameters
     ----------
@@ -412,7 +416,7 @@ def plot_mistakes(
     names : sequence of str, optional
         Of the classes; default: their numbers.
     limit : int
-        Draw at most so many.
+        Draw at most so many; fewer in a small axes, so that they can be read.
 
     Returns
     -------
@@ -430,41 +434,45 @@ def plot_mistakes(
     >>> net = xpnet.MLP([4, 2], weight_init=0.0)
     >>> ax = plot_mistakes(net, np.zeros((4, 4), dtype=np.float32), np.asarray([0, 0, 0, 1]))
     >>> [text.get_text() for text in ax.texts]
-    ['says 0, 50.0 %\nis 1']
+    ['says 0\n50.0 % sure\nis 1']
     """
     limit = positive_integer(limit, "limit")
     names = _names(net, names)
     rows, columns = _image_shape(net, shape)
     true, guess, sure = _predicted(net, x, t)
     wrong = np.flatnonzero(true != guess)
-    worst = wrong[np.argsort(-sure[wrong], kind="stable")][:limit]
+    worst = wrong[np.argsort(-sure[wrong], kind="stable")]
 
     ax = _axes(ax, 8, 9)
     ax.set_axis_off()
-    size, letters = _lettering(ax)
     if not worst.size:
         _entitle(ax, f"No mistakes among {len(true):,}")
         return ax
-    of = f"of {len(wrong):,} mistakes among {len(true):,}"
-    _entitle(ax, f"The {len(worst)} most confident {of}" if len(worst) < len(wrong) else of[3:])
-    xp, here = net.placement.xp, net.placement
-    images = here.to_host(xp.take(x, here.asarray(worst), axis=0)).reshape(-1, rows, columns)
-    across = min(len(images), math.ceil(math.sqrt(limit)))
-    # Two lines of text below each image, in a size that 15 letters fit across one.
-    tile = ax.bbox.width / ax.figure.dpi / across  # inches, about
-    fontsize = min(size, 72 * tile / 9)
-    below = math.ceil(2.8 * fontsize / 72 / tile * columns)
+    # An image and the three lines below it are legible from 0.9 inches of width on.
+    width, height = _inches(ax)
+    size, letters = _lettering(ax)
+    across = max(1, min(len(worst), math.ceil(math.sqrt(limit)), int(width / 0.9)))
+    tile = width / max(across, 3)
+    below = math.ceil((4.2 * size / 72) / tile * columns)
+    down = max(1, int(height / tile / ((rows + below) / (columns + 1))))
+    worst = worst[: min(limit, across * down)]
+    of = f"{len(wrong):,} mistakes among {len(true):,}"
+    most = len(worst) < len(wrong)
+    _entitle(ax, f"The {len(worst)} most confident of {of}" if most else of)
+    here = net.placement
+    images = here.to_host(here.xp.take(x, here.asarray(worst), axis=0)).reshape(-1, rows, columns)
     picture, corners = _tiled(images.astype(np.float64), across, below)
     ax.imshow(picture, cmap="gray_r", interpolation="nearest")
-    room = letters // across
+    room = int(0.85 * letters / width * tile) - len("says ")
     for row, (top, left) in zip(worst, corners, strict=True):
-        says, label = names[guess[row]], names[true[row]]
-        share = f", {100 * sure[row]:.1f} %"
-        told = f"says {shortened(says, room - 12)}{share}\nis {shortened(label, room - 3)}"
         text = ax.text(
-            left + columns / 2, top + rows + 0.3, "", ha="center", va="top", fontsize=fontsize
+            left + columns / 2, top + rows + 0.3, "", ha="center", va="top", fontsize=size
         )
-        write(text, told)
+        says, label = (
+            shortened(drawable(names[i], text.get_fontfamily())[0], room)
+            for i in (guess[row], true[row])
+        )
+        write(text, f"says {says}\n{100 * sure[row]:.1f} % sure\nis {label}")
     return ax
 
 
@@ -514,7 +522,8 @@ def plot_gradient_check(report: GradientReport, ax: Axes | None = None) -> Axes:
     ax.grid(alpha=0.3)
     _entitle(ax, f"Gradient check: {report.verdict}")
     if points:
-        _explain(ax, points, report.values)
+        for line in _explain(ax, points, report.values).get_lines():
+            line.set_markersize(8)
     return ax
 
 
@@ -546,10 +555,18 @@ def _axes(ax: Axes | None, width: float, height: float) -> Axes:
     return figure.add_subplot(axes_class=_ShownAxes)
 
 
+def _inches(ax: Axes) -> tuple[float, float]:
+    """Return the width and height that the axes will have in the picture."""
+    if ax.figure.get_layout_engine() is not None:
+        ax.figure.figure.draw_without_rendering()  # layouts are made when drawing
+    dpi: float = ax.figure.dpi
+    return ax.bbox.width / dpi, ax.bbox.height / dpi
+
+
 def _lettering(ax: Axes) -> tuple[float, int]:
     """Return the size of words in points, and how many letters fit across the axes."""
     inches = ax.bbox.width / ax.figure.dpi
-    size, letters = (10, 12) if inches > 6 else (7, 17)  # a small axes has small words
+    size, letters = (10, 12) if inches > _SMALL else (7, 17)  # a small axes has small words
     return size, int(inches * letters)
 
 
@@ -559,14 +576,15 @@ def _entitle(ax: Axes, title: str) -> None:
     ax.title.set_fontsize(1.2 * size)
 
 
-def _explain(ax: Axes, lines: Sequence[Any], labels: Iterable[str]) -> None:
-    """Make the legend; matplotlib itself leaves out labels that begin with '_'."""
+def _explain(ax: Axes, lines: Sequence[Any], labels: Iterable[str]) -> Legend:
+    """Return a legend; matplotlib itself leaves out labels that begin with '_'."""
     size, letters = _lettering(ax)
     legend = ax.legend(lines, ["" for _ in lines], loc="best")
     for line, text, label in zip(lines, legend.get_texts(), labels, strict=True):
         line.set_label(label)
         text.set_fontsize(size)
         write(text, label, letters // 2)
+    return legend
 
 
 def _label_steps(ax: Axes, loss: str) -> None:
