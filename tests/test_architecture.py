@@ -19,9 +19,9 @@ HOST = {
 }
 # The rooms, top to bottom: a module imports only from above itself.
 ROOMS = [
-    "checks", "backend", "functions", "losses", "numerical", "structured", "gradcheck", "network",
-    "optimizers", "history", "lettering", "plots", "progress", "training", "datasets", "__init__",
-    "cli", "__main__",
+    "checks", "markup", "backend", "functions", "losses", "numerical", "structured", "gradcheck",
+    "network", "optimizers", "history", "lettering", "plots", "progress", "training", "datasets",
+    "__init__", "report", "cli", "__main__",
 ]
 ARITHMETIC = {"functions", "losses", "numerical", "structured", "optimizers"}
 

@@ -212,10 +212,10 @@ def prepare(backend: str, dtype: str) -> None:
         os.environ.update(BACKENDS[backend].float64_environment)
 
 
-def load_dataset(name: str, **where: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+def load_dataset(name: str, **options: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Load a data set by its name, or from a folder."""
     if name in DATASETS:
-        loaded: tuple[tuple[Any, Any], tuple[Any, Any]] = DATASETS[name](**where)
+        loaded: tuple[tuple[Any, Any], tuple[Any, Any]] = DATASETS[name](**options)
         return loaded
     if not Path(name).exists():
         known = ", ".join(map(repr, DATASETS))
@@ -223,7 +223,7 @@ def load_dataset(name: str, **where: Any) -> tuple[tuple[Any, Any], tuple[Any, A
             f"unknown dataset {name!r}, and there is no such folder; known are {known}, "
             "and folders of IDX files"
         )
-    return datasets.load_idx(name, **where)
+    return datasets.load_idx(name, **options)
 
 
 @contextlib.contextmanager
@@ -312,6 +312,8 @@ def cli() -> None:
     help="The run's folder.  [default: runs/DATASET-BACKEND-TIME]",
 )
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+@click.option("--pictures/--no-pictures", default=True, help="Draw the run into PNG files.")
+@click.option("--report", is_flag=True, help="Write report.html: all of it in one file.")
 @click.option("--quiet", is_flag=True, help="Print the summary only.")
 @debug_option
 def train(
@@ -329,25 +331,31 @@ def train(
     validation: int,
     out: Path | None,
     force: bool,
+    pictures: bool,
+    report: bool,
     quiet: bool,
     **described: Any,
 ) -> int:
-    """Train a net on a data set; leave loss.png and history.json.
+    """Train a net on a data set; leave history.json and pictures.
 
-    The defaults train 784-100-10 on the embedded MNIST in 10,000 steps. Ctrl-C ends a run
-    early: what was trained so far is summed up and written as usual.
+    The pictures are loss.png, confusion.png and mistakes.png of the test images, and weights.png
+    of the first layer. The defaults train 784-100-10 on the embedded MNIST in 10,000 steps.
+    Ctrl-C ends a run early: what was trained so far is summed up and written as usual.
     """
     if steps is not None and epochs is not None:
         raise click.UsageError("give --steps or --epochs, not both")
     if steps is None and epochs is None:
         steps = STEPS
-    from . import plots  # noqa: F401  (without matplotlib the run would fail at its end)
+    if pictures or report:
+        from . import plots  # noqa: F401  (without matplotlib the run would fail at its end)
 
     prepare(backend, dtype)
     where = place(backend, device, dtype)
     with run_folder(out or default_folder(dataset, backend), force) as folder:
         here: dict[str, Any] = {"xp": backend, "device": device, "dtype": dtype}
-        (x, t), (x_test, t_test) = load_dataset(dataset, **here)
+        (x, t), (x_test, t_test) = load_dataset(dataset, flatten=False, **here)
+        shape = x.shape[1:]
+        x, x_test = (where.xp.reshape(a, (a.shape[0], -1)) for a in (x, x_test))
         net = build(x.shape[1], class_count(where, t, t_test), **described, **here)
         held_out = None
         if validation:
@@ -385,9 +393,19 @@ def train(
         finally:
             # Hours of training must not be lost because of what comes after them.
             history.save(folder / "history.json")
-        history.plot(folder / "loss.png")
         show(history.rows())
-        say(f"loss.png and history.json are in {folder}")
+        files = ["history.json"]
+        if pictures or report:
+            from . import report as reports
+
+            tested = (net, x_test, t_test, shape) if error is None else ()
+            drawn = reports.pictures(history, *tested)
+            if pictures:
+                files += reports.save_pictures(folder, drawn)
+            if report:
+                reports.save_report(folder / "report.html", history, drawn)
+                files.append("report.html")
+        say(f"{', '.join(files)} {'is' if len(files) == 1 else 'are'} in {folder}")
     if error is not None:
         raise error
     return INTERRUPTED if history.stopped else 0

@@ -153,9 +153,7 @@ def loss_figure(history: History) -> Figure:
     >>> loss_figure(history).get_size_inches()
     array([12.,  6.])
     """
-    figure = plot_loss(history).figure
-    assert isinstance(figure, Figure)
-    return figure
+    return figure_of(plot_loss(history))
 
 
 def plot_losses(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
@@ -525,6 +523,12 @@ def plot_gradient_check(report: GradientReport, ax: Axes | None = None) -> Axes:
         for line in _explain(ax, points, report.values).get_lines():
             line.set_markersize(8)
     return ax
+
+
+def figure_of(ax: Axes) -> Figure:
+    """Return the figure that an axes of these functions' own is in."""
+    assert isinstance(ax.figure, Figure)
+    return ax.figure
 
 
 class _ShownFigure(Figure):
