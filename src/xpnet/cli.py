@@ -134,11 +134,15 @@ debug_option = click.option(
 )
 
 
+dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default="float32")
+force_option = click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+
+
 def placement_options(command: Command) -> Command:
     """Add ``--backend``, ``--device`` and ``--dtype``."""
     names = [name for name in BACKENDS if name not in FOR_TESTS]
     for option in (
-        click.option("--dtype", type=click.Choice(DTYPES), default="float32"),
+        dtype_option,
         click.option("--device", help="Such as cpu, cuda or cuda:1; default: the library's."),
         click.option("--backend", type=click.Choice(names), default="numpy"),
     ):
@@ -182,6 +186,19 @@ def net_options(command: Command) -> Command:
             help="Sizes of the hidden layers: --hidden 100,50 or --hidden 100 --hidden 50; or "
             "none.",
         ),
+    ):
+        command = option(command)
+    return command
+
+
+def training_options(command: Command) -> Command:
+    """Add how a net is trained: ``--optimizer``, ``--batch-size``, ``--steps`` and so on."""
+    for option in (
+        click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps."),
+        click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]"),
+        click.option("--batch-size", type=click.IntRange(min=1), default=100),
+        click.option("--learning-rate", type=float, default=0.1),
+        click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd"),
     ):
         command = option(command)
     return command
@@ -272,6 +289,38 @@ def show(rows: Iterable[tuple[str, str]]) -> None:
     Console().print(table)
 
 
+def show_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table of numbers, the first two columns left."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = sys.stdout.isatty()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for i, name in enumerate(head):
+        table.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # FORCE_COLOR must not write control characters into a file.
+    Console(width=None if drawn else 120, color_system="auto" if drawn else None).print(table)
+
+
+def as_words(options: dict[str, Any]) -> list[str]:
+    """Return options as they are typed.
+
+    Examples
+    --------
+    >>> as_words({"hidden": (100, 50), "batch_size": 10, "steps": None})
+    ['--hidden', '100,50', '--batch-size', '10']
+    """
+    words = []
+    for name, value in options.items():
+        if value is not None:
+            text = ",".join(map(str, value)) or "none" if name == "hidden" else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
+    return words
+
+
 # --- the commands ----------------------------------------------------------------------------
 
 
@@ -289,11 +338,7 @@ def cli() -> None:
 @placement_options
 @dataset_option
 @net_options
-@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd")
-@click.option("--learning-rate", type=float, default=0.1)
-@click.option("--batch-size", type=click.IntRange(min=1), default=100)
-@click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]")
-@click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps.")
+@training_options
 @click.option(
     "--gradient",
     default="backprop",
@@ -311,7 +356,7 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="The run's folder.  [default: runs/DATASET-BACKEND-TIME]",
 )
-@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+@force_option
 @click.option("--pictures/--no-pictures", default=True, help="Draw the run into PNG files.")
 @click.option("--report", is_flag=True, help="Write report.html: all of it in one file.")
 @click.option("--quiet", is_flag=True, help="Print the summary only.")
@@ -425,6 +470,61 @@ def _fit(net: MLP, x: Any, t: Any, *, quiet: bool, **options: Any) -> History:
         # The bar's own lines elsewhere would say the same once more.
         log = Log(every, bar.print if bar.drawn else click.echo)
         return fit(net, x, t, callbacks=[bar, log] if bar.drawn else [log], **options)
+
+
+@cli.command()
+@dataset_option
+@net_options
+@training_options
+@dtype_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The folder of the results.  [default: runs/DATASET-compare-TIME]",
+)
+@force_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def compare(*, out: Path | None, force: bool, as_json: bool, **options: Any) -> int:
+    """Train the same net on every backend and device that this machine has.
+
+    One after the other, with the same seed and data. Leaves compare.png and compare.json, and
+    prints the table. The exit code is 1 where a backend that is here failed.
+    """
+    from . import compare as comparison
+    from . import plots  # noqa: F401  (without matplotlib the run would fail at its end)
+
+    if options["steps"] is not None and options["epochs"] is not None:
+        raise click.UsageError("give --steps or --epochs, not both")
+    words = as_words(options)
+    with run_folder(out or default_folder(options["dataset"], "compare"), force) as folder:
+        machine = comparison.machine()
+        rows = comparison.rows_of(machine.pop("backends"))
+        tried = [row for row in rows if row.available]
+        for row in tried:
+            row.reason = "interrupted"  # unless it comes to an end
+        interrupted = False
+        try:
+            for row in tried:
+                click.echo(f"training on {row.name}", err=True)
+                comparison.train(row, words)
+        except KeyboardInterrupt:
+            interrupted = True
+        comparison.relate(rows)
+        if not any(row.history for row in tried):
+            raise RuntimeError(tried[0].reason)
+        result = json.dumps({**machine, "rows": [row.to_dict() for row in rows]}, indent=1)
+        (folder / "compare.json").write_text(result, encoding="utf-8")
+        comparison.figure(rows).savefig(folder / "compare.png")
+        if as_json:
+            click.echo(result)
+        else:
+            show_table(comparison.HEAD, map(comparison.cells, rows))
+            click.echo("\n".join(comparison.notes(machine, rows)))
+            click.echo(f"compare.png and compare.json are in {folder}")
+    if interrupted:
+        return INTERRUPTED
+    return 1 if any(row.reason for row in tried) else 0
 
 
 @cli.command()

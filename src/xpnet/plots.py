@@ -114,7 +114,7 @@ def plot_loss(history: History, ax: Axes | None = None) -> Axes:
     _scale_losses(ax, drawn)
     _label_steps(ax, "loss")
     size, letters = _lettering(ax)
-    _entitle(ax, _title(history))
+    _entitle(ax, title_of(history.settings))
     # The box is the legend's title: matplotlib then looks for the emptiest corner for both.
     legend = ax.legend(loc="best", alignment="left", framealpha=0.9, title=" ")
     for text in (*legend.get_texts(), legend.get_title()):
@@ -156,7 +156,9 @@ def loss_figure(history: History) -> Figure:
     return figure_of(plot_loss(history))
 
 
-def plot_losses(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
+def plot_losses(
+    curves: Mapping[str, Any], ax: Axes | None = None, *, title: str = "Loss of each step"
+) -> Axes:
     """Draw several loss curves over one another, smoothed as in `plot_loss`.
 
     Curves that coincide stay visible: each is narrower than the one before.
@@ -167,6 +169,7 @@ def plot_losses(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
         By label; such as ``{"sgd": a.loss, "adam": b.loss}`` of two histories.
     ax : matplotlib.axes.Axes, optional
         None makes a figure of 9 × 6 inches.
+    title : str
 
     Returns
     -------
@@ -196,7 +199,7 @@ def plot_losses(curves: Mapping[str, Any], ax: Axes | None = None) -> Axes:
     means = [line.get_ydata() for line in lines]
     _scale_losses(ax, np.concatenate(means))
     _label_steps(ax, "loss" if window == 1 else f"loss, mean of {window:,} steps")
-    _entitle(ax, "Loss of each step")
+    _entitle(ax, title)
     _explain(ax, lines, losses)
     return ax
 
@@ -525,6 +528,11 @@ def plot_gradient_check(report: GradientReport, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of so many inches; it belongs to no window."""
+    return _ShownFigure(figsize=(width, height), layout="constrained")
+
+
 def figure_of(ax: Axes) -> Figure:
     """Return the figure that an axes of these functions' own is in."""
     assert isinstance(ax.figure, Figure)
@@ -555,8 +563,7 @@ def _axes(ax: Axes | None, width: float, height: float) -> Axes:
     """Return the user's axes, or those of a new figure of so many inches."""
     if ax is not None:
         return ax
-    figure = _ShownFigure(figsize=(width, height), layout="constrained")
-    return figure.add_subplot(axes_class=_ShownAxes)
+    return new_figure(width, height).add_subplot(axes_class=_ShownAxes)
 
 
 def _inches(ax: Axes) -> tuple[float, float]:
@@ -730,9 +737,9 @@ def _middles(n: int) -> np.ndarray:
 # --- the words -------------------------------------------------------------------------------
 
 
-def _title(history: History) -> str:
-    """Return what was trained, as far as the history knows it."""
-    s = history.settings
+def title_of(settings: Mapping[str, Any]) -> str:
+    """Return what was trained, as far as the settings of a history say so."""
+    s = settings
     if not {"layer_sizes", "activation", "optimizer", "learning_rate", "batch_size"} <= s.keys():
         return "Loss of each step"
     dataset = f" on {s['dataset']}" if "dataset" in s else ""
