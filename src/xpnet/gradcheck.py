@@ -13,6 +13,7 @@ from array_api_compat import array_namespace, device, is_array_api_obj
 from . import structured
 from .backend import placement_of
 from .checks import finite_number, positive_integer
+from .markup import paragraph, table
 from .numerical import MAX_BYTES, Sampler, as_dict, default_step
 
 Array = Any
@@ -180,12 +181,8 @@ class GradientReport:
     def __str__(self) -> str:
         lines = [f"Gradient check {self.verdict}: {self.method}"]
         if self.parameters:
-            head = (
-                "", "shape", "checked", "passed", "failed", "kink", "unclear",
-                "worst at", "gradient", "numerical", "abs. error", "rel. error", "noise",
-            )  # fmt: skip
-            rows = [head, *(_cells(name, row) for name, row in self.parameters.items())]
-            widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+            rows = [_HEAD, *(_cells(name, row) for name, row in self.parameters.items())]
+            widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
             lines += [
                 "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(
                     zip(row, widths, strict=True)
@@ -195,6 +192,18 @@ class GradientReport:
         lines += [f"Likely cause: {cause}" for cause in self.causes]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        parts = [paragraph(f"Gradient check {self.verdict}: {self.method}")]
+        if self.parameters:
+            rows = [_cells(name, row) for name, row in self.parameters.items()]
+            parts.append(table(rows, head=_HEAD))
+        return "".join([*parts, *(paragraph(f"Likely cause: {cause}") for cause in self.causes)])
+
+
+_HEAD = (
+    "", "shape", "checked", "passed", "failed", "kink", "unclear",
+    "worst at", "gradient", "numerical", "abs. error", "rel. error", "noise",
+)  # fmt: skip
 
 def _cells(name: str, row: ParameterReport) -> tuple[str, ...]:
     worst = row.worst

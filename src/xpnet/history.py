@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .markup import table
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -202,6 +204,9 @@ class History:
         if path is not None:
             figure.savefig(path)
         return figure
+
+    def _repr_html_(self) -> str:
+        return table(self.rows())
 
     def __repr__(self) -> str:
         if not self.steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from .backend import Array, place
 from .checks import all_finite, finite_number, item_bytes, known, positive_integer
 from .functions import ACTIVATIONS, Activation
 from .losses import OUTPUTS, index_rows, one_hot
+from .markup import paragraph, table
 from .structured import Point
 
 Params = dict[str, Array]
@@ -396,6 +398,13 @@ class MLP:
             f"{self.activation.name}, {self.output.name}{l2}: {count:,} parameters, "
             f"{here.dtype_name}, {here.backend.name} on {here.device}>"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, " × ".join(map(str, array.shape)), f"{math.prod(array.shape):,}")
+            for name, array in self.params.items()
+        ]
+        return paragraph(repr(self)[1:-1]) + table(rows, head=("", "shape", "numbers"))
 
     # --- the arithmetic ----------------------------------------------------------------------
 
