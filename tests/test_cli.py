@@ -605,6 +605,48 @@ def test_bar_shows_step_loss_speed_and_time(monkeypatch):
     assert text.rstrip().endswith("\x1b[?25h"), "the cursor was left hidden"
 
 
+@pytest.mark.parametrize("width", [46, 80, 200])
+def test_bar_fits_on_a_line_with_room(monkeypatch, width):
+    """A bar of the whole width wraps at the ^C that a terminal echoes, and is left behind."""
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    train_with(ProgressBar(Console(file=terminal, force_terminal=True, width=width)))
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).replace("\r", "\n")
+    assert "2,000/2,000" in lines
+    longest = max(len(line.rstrip()) for line in lines.splitlines())
+    assert longest <= (width if width < 60 else width - 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+def test_bar_in_a_terminal():
+    """A real terminal: one line that is drawn anew, and the cursor is given back."""
+    import pty
+
+    code = (
+        "import numpy as np, xpnet\n"
+        "x, t = np.eye(4, dtype=np.float32), np.asarray([0, 1, 0, 1])\n"
+        "xpnet.fit(xpnet.MLP([4, 2], seed=0), x, t, steps=3000, batch_size=4, progress=True)\n"
+    )
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=follower, stdout=follower, stderr=follower,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+    )
+    os.close(follower)
+    output = b""
+    try:
+        while part := os.read(leader, 65536):
+            output += part
+    except OSError:  # Linux says so where the other end is closed
+        pass
+    os.close(leader)
+    assert process.wait(timeout=120) == 0
+    text = output.decode()
+    assert "3,000/3,000" in text
+    assert text.count("\r\n") == 1, "more lines than one were left behind"
+    assert text.endswith("\x1b[?25h")
+
+
 def test_bar_is_plain_lines_in_a_file(monkeypatch):
     """Control characters make a log unreadable; CI sets FORCE_COLOR, and it still is a file."""
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -180,6 +180,18 @@ def test_what_every_backend_refuses_is_one_line(run, devices, tmp_path, args, me
     assert not list(tmp_path.iterdir()), "a refused comparison left files behind"
 
 
+def test_matplotlib_is_looked_for_before_the_training(run, devices, monkeypatch):
+    """Without matplotlib an hour of training would end in an error."""
+    devices(("numpy", "cpu"))
+    monkeypatch.setattr(compare, "train", lambda *args: pytest.fail("trained first"))
+    monkeypatch.delitem(sys.modules, "xpnet.plots", raising=False)
+    monkeypatch.delattr(xpnet, "plots", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, errors = run()
+    assert code == 2
+    assert 'pip install "xpnet[cli]"' in errors
+
+
 def test_ctrl_c_keeps_what_was_measured(run, devices, tmp_path, monkeypatch):
     """Four backends may take an hour; the first three must not be lost with the fourth."""
     devices(("numpy", "cpu"), ("torch", "cpu"), ("jax", "cpu:0"))
