@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -449,14 +450,13 @@ def test_text_uses_another_font_before_it_loses_characters():
 def fonts_that_have(monkeypatch, **alphabets):
     """Matplotlib with these font families and no others."""
     entries = [
-        font_manager.FontEntry(name=name, style="normal", weight=400) for name in alphabets
+        font_manager.FontEntry(fname=name, name=name, style="normal", weight=400)
+        for name in alphabets
     ]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", entries)
     monkeypatch.setattr(font_manager, "findSystemFonts", list)
-    monkeypatch.setattr(
-        lettering, "characters",
-        lambda families: frozenset("".join(alphabets.get(f, "") for f in families)),
-    )
+    monkeypatch.setattr(font_manager, "findfont", lambda wanted: wanted.get_family()[0])
+    monkeypatch.setattr(lettering, "_glyphs", lambda path: frozenset(alphabets[path]))
     lettering._fonts_for.cache_clear()
 
 
@@ -495,6 +495,25 @@ def test_fonts_newer_than_matplotlibs_list_are_found(monkeypatch):
         assert (text, families) == ("ж", ["DejaVu Sans Display", "DejaVu Sans"])
     finally:
         lettering._fonts_for.cache_clear()
+
+
+def test_fonts_of_another_weight_are_used_without_complaint(monkeypatch, caplog):
+    """Some scripts come in one weight; matplotlib's advice about it would be in every log."""
+    listed = font_manager.fontManager.ttflist
+    sans = next(e for e in listed if (e.name, e.style, e.weight) == ("DejaVu Sans", "normal", 400))
+    heavy = dataclasses.replace(sans, name="Heavy", weight=500)
+    without = [entry for entry in listed if entry.name == "DejaVu Sans Display"]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [*without, heavy])
+    lettering._fonts_for.cache_clear()
+    try:
+        figure = Figure()
+        text = figure.text(0, 0, "", fontfamily=["DejaVu Sans Display"])
+        lettering.write(text, "ж")
+        assert text.get_fontfamily() == ["DejaVu Sans Display", "Heavy"]
+        FigureCanvasAgg(figure).draw()
+    finally:
+        lettering._fonts_for.cache_clear()
+    assert not caplog.records
 
 
 def test_wide_characters_take_the_room_of_two():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import textwrap
 import unicodedata
@@ -13,6 +14,8 @@ from matplotlib import font_manager
 
 if TYPE_CHECKING:
     from matplotlib.text import Text
+
+_NORMAL = 400  # the weight of a font that is neither light nor bold
 
 
 def write(target: Text, text: str, width: int | None = None) -> None:
@@ -66,7 +69,11 @@ def shortened(text: str, width: int) -> str:
 def characters(families: tuple[str, ...]) -> frozenset[str]:
     """Return what the first choices of matplotlib for these font families can draw."""
     paths = [font_manager.findfont(font_manager.FontProperties(family=[f])) for f in families]
-    return frozenset(chr(c) for path in paths for c in font_manager.get_font(path).get_charmap())
+    return frozenset[str]().union(*map(_glyphs, paths))
+
+
+def _glyphs(path: str) -> frozenset[str]:
+    return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
 
 
 def _room(line: str) -> int:
@@ -78,7 +85,7 @@ def _fonts_for(missing: frozenset[str]) -> tuple[list[str], frozenset[str]]:
     """Return as few installed fonts as have the characters, and those that none has."""
     listed = font_manager.fontManager.ttflist
     found = _coverage(listed, missing)
-    if missing.difference(*found.values()):
+    if missing.difference(*(covered for _, covered in found)):
         # Matplotlib keeps a list of fonts from its first start: newer ones are not in it.
         for path in sorted({*font_manager.findSystemFonts()} - {entry.fname for entry in listed}):
             with contextlib.suppress(OSError, RuntimeError):  # no font that it can draw
@@ -86,25 +93,31 @@ def _fonts_for(missing: frozenset[str]) -> tuple[list[str], frozenset[str]]:
         found = _coverage(listed, missing)
     fonts = []
     while found:
-        best = max(found, key=lambda name: len(found[name] & missing))
-        if not found[best] & missing:
+        best, covered = max(found, key=lambda pair: len(pair[1] & missing))
+        if not covered & missing:
             break
-        fonts.append(best)
-        missing -= found.pop(best)
+        if best.weight != _NORMAL:
+            # Under its own weight alone, matplotlib would complain with each picture.
+            listed.append(dataclasses.replace(best, weight=_NORMAL))
+        fonts.append(best.name)
+        missing -= covered
     return fonts, missing
 
 
 def _coverage(
     fonts: Iterable[font_manager.FontEntry], wanted: frozenset[str]
-) -> dict[str, frozenset[str]]:
-    """Return which of the characters each upright font has; those of normal weight first."""
-    upright = sorted((e.weight != 400, e.name) for e in fonts if e.style == "normal")
-    found = {}
-    for name in dict.fromkeys(name for _, name in upright):
+) -> list[tuple[font_manager.FontEntry, frozenset[str]]]:
+    """Return each family's upright font with the characters that it has; normal weights first."""
+    upright = [entry for entry in fonts if entry.style == "normal"]
+    families: dict[str, font_manager.FontEntry] = {}
+    for entry in sorted(upright, key=lambda entry: (entry.weight != _NORMAL, entry.name)):
         # The first has a box for every character, the others are pieces of formulas.
-        if not name.startswith(("Last Resort", "STIXNonUnicode", "STIXSize", "cm")):
-            with contextlib.suppress(OSError, RuntimeError):  # damaged, or gone
-                found[name] = wanted & characters((name,))
+        if not entry.name.startswith(("Last Resort", "STIXNonUnicode", "STIXSize", "cm")):
+            families.setdefault(entry.name, entry)
+    found = []
+    for entry in families.values():
+        with contextlib.suppress(OSError, RuntimeError):  # damaged, or gone
+            found.append((entry, wanted & _glyphs(entry.fname)))
     return found
 
 
