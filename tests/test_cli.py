@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
 import sys
+from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,7 +81,7 @@ def read(folder):
     return json.loads((folder / "history.json").read_text(encoding="utf-8"))
 
 
-FAST = ("--steps", 40, "--batch-size", 20)
+FAST = ("--no-pictures", "--steps", 40, "--batch-size", 20)
 
 
 # --- train -----------------------------------------------------------------------------------
@@ -86,22 +89,116 @@ FAST = ("--steps", 40, "--batch-size", 20)
 
 def test_train_writes_the_run_and_sums_it_up(run, tmp_path):
     """Without the files or the summary a run leaves nothing to show."""
-    code, output, errors = run("train", *FAST, "--out", "run", "--activation", "relu")
+    code, output, errors = run(
+        "train", "--steps", 40, "--batch-size", 20, "--out", "run", "--activation", "relu"
+    )
     assert (code, errors) == (0, "")
     for name in (
         "steps", "first loss", "last loss", "drop", "elapsed", "time a step", "test accuracy",
         "device",
     ):
         assert any(line.startswith(name) for line in output.splitlines()), name
-    assert (tmp_path / "run" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    pictures = ["confusion.png", "loss.png", "mistakes.png", "weights.png"]
+    for name in pictures:
+        assert (tmp_path / "run" / name).read_bytes().startswith(b"\x89PNG")
     history = read(tmp_path / "run")
     assert len(history["loss"]) == 40
     assert history["loss"][-1] < history["loss"][0]
     assert history["environment"]["xpnet"] == xpnet.__version__
     assert 0 <= history["test_accuracy"] <= 1
+    assert history["blocks"]["step"] == [40]
+    assert 0 < history["blocks"]["seconds"][0] <= history["seconds"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
+        ["history.json", "model.safetensors", *pictures]
+    )
+
+
+def test_no_pictures_need_no_matplotlib(run, tmp_path, monkeypatch):
+    """On a server without matplotlib the losses and the summary are still there."""
+    for name in ("plots", "report"):
+        monkeypatch.delitem(sys.modules, f"xpnet.{name}", raising=False)
+        monkeypatch.delattr(xpnet, name, raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, output, errors = run("train", *FAST, "--out", "run")
+    assert (code, errors) == (0, "")
+    assert output.endswith("model.safetensors, history.json are in run\n")
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["history.json", "model.safetensors"]
+
+
+class Page(HTMLParser):
+    """What a browser would show and fetch of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.words, self.addresses, self.open = [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+        assert not self.open, "tags are left open"
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [v for k, v in attributes if k in ("src", "srcset", "href", "data")]
+        if tag not in ("meta", "img", "source"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_report_is_one_file_with_all_of_it(run, tmp_path):
+    """A page that is mailed to somebody must not miss its pictures, nor tell who opens it."""
+    code, output, errors = run(
+        "train", *FAST, "--optimizer", "momentum", "--report", "--out", "run"
+    )
+    assert (code, errors) == (0, "")
+    assert "report.html" in output
+    page = Page(tmp_path / "run" / "report.html")
+    assert len(page.addresses) == 8, "four pictures, each narrow and wide"
+    for address in page.addresses:
+        head, _, data = address.partition(",")
+        assert head == "data:image/svg+xml;base64"
+        picture = base64.b64decode(data)
+        assert picture.startswith(b"<?xml")
+        assert set(re.findall(rb'href="([^#"][^"]{0,10})', picture)) <= {b"data:image/"}
+    text = "\n".join(page.words)
+    history = read(tmp_path / "run")
+    for words in (
+        "36-100-3 on ", f"{history['loss'][-1]:.4f}", "test accuracy",
+        f"{100 * history['test_accuracy']:.2f} %", "Momentum, momentum 0.9", "36, 100, 3",
+        "learning rate", np.__version__,
+    ):
+        assert words in text, words
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        "history.json", "loss.png", "model.safetensors",
+        "history.json", "model.safetensors", "report.html",
     ]
+
+
+def test_report_escapes_names(run, tmp_path, images):
+    """A folder may have any name; it must not become a part of the page."""
+    folder = tmp_path / "<b>&amp; 视频"
+    folder.symlink_to(images)
+    code, _, errors = run("train", *FAST, "--report", "--out", "run", "--dataset", folder)
+    assert code == 0, errors
+    page = Page(tmp_path / "run" / "report.html")
+    assert "b" not in page.open
+    assert any(word.endswith("<b>&amp; 视频") for word in page.words)
+
+
+def test_pictures_of_images_that_are_no_squares(run, tmp_path):
+    """The shape comes from the files: 18 pixels may be 3 × 6 as well as 6 × 3."""
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for prefix in ("train", "t10k"):
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", rng.integers(0, 256, (30, 3, 6)))
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", np.arange(30) % 2)
+    code, _, errors = run(
+        "train", "--steps", 2, "--batch-size", 5, "--dataset", folder, "--out", "run"
+    )
+    assert code == 0, errors
+    assert (tmp_path / "run" / "weights.png").exists()
 
 
 def test_train_runs_on_every_backend(run, tmp_path, lib):
@@ -203,7 +300,7 @@ def test_quiet_prints_the_summary_only(run):
     code, output, errors = run("train", *FAST, "--quiet")
     assert (code, errors) == (0, "")
     assert output.startswith("steps ")
-    assert "loss.png" not in output
+    assert "history.json" not in output
 
 
 def test_default_folder_says_what_ran(run, tmp_path):
@@ -297,7 +394,8 @@ def test_matplotlib_is_looked_for_before_the_training(run, monkeypatch):
     monkeypatch.delitem(sys.modules, "xpnet.plots", raising=False)
     monkeypatch.delattr(xpnet, "plots", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert 'pip install "xpnet[cli]"' in refused(run("train", *FAST))
+    for option in ("--pictures", "--report"):
+        assert 'pip install "xpnet[cli]"' in refused(run("train", *FAST, option))
 
 
 def test_a_backend_that_is_missing_says_how_to_get_it(run, monkeypatch):
@@ -338,7 +436,8 @@ def test_any_error_is_one_line(run, monkeypatch, error, line):
 def test_a_loss_that_is_not_finite_keeps_the_run(run, tmp_path):
     """The history up to the bad step is what one needs to find out why."""
     code, output, errors = run(
-        "train", *FAST, "--activation", "identity", "--learning-rate", 1e30, "--out", "run"
+        "train", "--steps", 40, "--activation", "identity", "--learning-rate", 1e30,
+        "--report", "--out", "run",
     )
     assert code == 2
     assert errors.count("\n") == 1, errors
@@ -347,7 +446,9 @@ def test_a_loss_that_is_not_finite_keeps_the_run(run, tmp_path):
     history = read(tmp_path / "run")
     assert history["loss"][-1] is None
     assert history["test_accuracy"] is None
-    assert (tmp_path / "run" / "loss.png").exists()
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "history.json", "loss.png", "model.safetensors", "report.html",
+    ]
 
 
 def test_the_losses_survive_what_comes_after_them(run, tmp_path, monkeypatch):
@@ -505,6 +606,48 @@ def test_bar_shows_step_loss_speed_and_time(monkeypatch):
     assert "steps/s" in text
     assert "0:00:00" in text
     assert text.rstrip().endswith("\x1b[?25h"), "the cursor was left hidden"
+
+
+@pytest.mark.parametrize("width", [46, 80, 200])
+def test_bar_fits_on_a_line_with_room(monkeypatch, width):
+    """A bar of the whole width wraps at the ^C that a terminal echoes, and is left behind."""
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    train_with(ProgressBar(Console(file=terminal, force_terminal=True, width=width)))
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).replace("\r", "\n")
+    assert "2,000/2,000" in lines
+    longest = max(len(line.rstrip()) for line in lines.splitlines())
+    assert longest <= (width if width < 60 else width - 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+def test_bar_in_a_terminal():
+    """A real terminal: one line that is drawn anew, and the cursor is given back."""
+    import pty
+
+    code = (
+        "import numpy as np, xpnet\n"
+        "x, t = np.eye(4, dtype=np.float32), np.asarray([0, 1, 0, 1])\n"
+        "xpnet.fit(xpnet.MLP([4, 2], seed=0), x, t, steps=3000, batch_size=4, progress=True)\n"
+    )
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=follower, stdout=follower, stderr=follower,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+    )
+    os.close(follower)
+    output = b""
+    try:
+        while part := os.read(leader, 65536):
+            output += part
+    except OSError:  # Linux says so where the other end is closed
+        pass
+    os.close(leader)
+    assert process.wait(timeout=120) == 0
+    text = output.decode()
+    assert "3,000/3,000" in text
+    assert text.count("\r\n") == 1, "more lines than one were left behind"
+    assert text.endswith("\x1b[?25h")
 
 
 def test_bar_is_plain_lines_in_a_file(monkeypatch):
@@ -778,7 +921,7 @@ def test_bad_models_are_one_line(run, model, images):
     """A model that is missing, damaged or of another kind, each with its own words."""
     assert refused(run("predict", "no", images)) == "no: No such file or directory"
     assert refused(run("predict", "run", images)) == "run: Is a directory"
-    assert "starts with the length" in refused(run("predict", "run/loss.png", images))
+    assert "starts with the length" in refused(run("predict", "run/history.json", images))
     content = Path(model).read_bytes()
     Path("cut").write_bytes(content[:-100])
     assert "cut: expected a whole safetensors file" in refused(run("evaluate", "cut", images))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .files import replace_atomically
+from .markup import table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +26,9 @@ class History:
         Steps done.
     seconds : float
         From the first step to the last.
+    block_steps, block_seconds : list
+        At the end of each block: the steps done, and the seconds from the first step on. The
+        first blocks include what libraries do once: compile, record, warm up.
     validation_steps, validation_loss, validation_accuracy : list
         Where a validation set was given: the step, the loss and the accuracy at each look.
     test_accuracy : float or None
@@ -42,6 +46,8 @@ class History:
         self.environment = environment or {}
         self.seconds = 0.0
         self.steps = 0
+        self.block_steps: list[int] = []
+        self.block_seconds: list[float] = []
         self.validation_steps: list[int] = []
         self.validation_loss: list[float] = []
         self.validation_accuracy: list[float | None] = []
@@ -61,11 +67,15 @@ class History:
         self._blocks.append(np.asarray(losses, dtype=np.float64))
         self.steps += len(losses)
         self.seconds = seconds
+        self.block_steps.append(self.steps)
+        self.block_seconds.append(seconds)
 
     def truncate(self, steps: int) -> None:
         """Forget what came after `steps`."""
         self._blocks = [self.loss[:steps]]
         self.steps = steps
+        whole = sum(end <= steps for end in self.block_steps)
+        del self.block_steps[whole:], self.block_seconds[whole:]
 
     def validate(self, loss: float, accuracy: float | None) -> None:
         """Record a look at the validation set, after the steps so far."""
@@ -144,6 +154,7 @@ class History:
             "stopped": self.stopped,
             "test_accuracy": self.test_accuracy,
             "loss": _finite_or_none(self.loss),
+            "blocks": {"step": self.block_steps, "seconds": self.block_seconds},
             "validation": {
                 "step": self.validation_steps,
                 "loss": _finite_or_none(self.validation_loss),
@@ -192,6 +203,9 @@ class History:
         if path is not None:
             figure.savefig(path)
         return figure
+
+    def _repr_html_(self) -> str:
+        return table(self.rows())
 
     def __repr__(self) -> str:
         if not self.steps:

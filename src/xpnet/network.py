@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, Self, TypeVar
@@ -16,6 +17,7 @@ from .checks import all_finite, finite_number, item_bytes, known, positive_integ
 from .files import FileError, load_arrays, said, save_arrays
 from .functions import ACTIVATIONS, Activation
 from .losses import OUTPUTS, index_rows, one_hot
+from .markup import paragraph, table
 from .structured import Point
 
 Params = dict[str, Array]
@@ -489,6 +491,13 @@ class MLP:
             f"{self.activation.name}, {self.output.name}{l2}: {count:,} parameters, "
             f"{here.dtype_name}, {here.backend.name} on {here.device}>"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, " × ".join(map(str, array.shape)), f"{math.prod(array.shape):,}")
+            for name, array in self.params.items()
+        ]
+        return paragraph(repr(self)[1:-1]) + table(rows, head=("", "shape", "numbers"))
 
     # --- the arithmetic ----------------------------------------------------------------------
 
