@@ -26,14 +26,17 @@ def write(target: Text, text: str, width: int | None = None) -> None:
     target.set_text(text if width is None else wrapped(text, width))
 
 
-def label_ticks(axis: Any, names: Iterable[str], width: int, **style: Any) -> None:
-    """Name the positions 0, 1, 2, ... of an axis of a picture, as `write` does."""
+def label_ticks(
+    axis: Any, names: Iterable[str], width: int, every: int = 1, **style: Any
+) -> None:
+    """Name the positions 0, 1, 2, ... of an axis, or only some of them, as `write` does."""
     families: list[str] = [*font_manager.FontProperties().get_family()]
-    labels = []
-    for name in names:
-        label, families = drawable(name, families)
-        labels.append(shortened(label, width))
-    axis.set_ticks(range(len(labels)), labels, fontfamily=families, parse_math=False, **style)
+    labels = {}
+    for i, name in enumerate(names):
+        if i % every == 0:
+            label, families = drawable(name, families)
+            labels[i] = shortened(label, width)
+    axis.set_ticks([*labels], [*labels.values()], fontfamily=families, parse_math=False, **style)
 
 
 def drawable(text: str, families: Sequence[str]) -> tuple[str, list[str]]:

@@ -321,10 +321,11 @@ def plot_confusion(
             )  # fmt: skip
     longest = max(2, letters // 5)
     crowded = any(len(name) > 3 for name in names)
-    small = min(size, max(3.0, 72 * cell * 0.8))
-    label_ticks(ax.yaxis, names, longest, fontsize=small)
+    small = min(size, max(6.0, 72 * cell * 0.8))
+    every = math.ceil(small / (72 * cell))
+    label_ticks(ax.yaxis, names, longest, every, fontsize=small)
     label_ticks(
-        ax.xaxis, names, longest, fontsize=small, rotation=90 if crowded or n > 20 else 0
+        ax.xaxis, names, longest, every, fontsize=small, rotation=90 if crowded or n > 20 else 0
     )
     ax.set_xlabel("predicted", fontsize=size)
     ax.set_ylabel("true", fontsize=size)
@@ -364,7 +365,7 @@ def plot_weights(
     >>> from xpnet.plots import plot_weights
     >>> ax = plot_weights(xpnet.MLP([16, 5, 2], seed=0))
     >>> ax.get_title()
-    'Weights of the 5 units of the first layer'
+    'First layer: weights of the 5 units'
     """
     limit = positive_integer(limit, "limit")
     rows, columns = _image_shape(net, shape)
@@ -385,8 +386,8 @@ def plot_weights(
     ax.set_axis_off()
     bar = ax.figure.colorbar(picture, ax=ax, shrink=0.6, pad=0.02, extend="both")
     bar.ax.tick_params(labelsize=size)
-    of = f"{units:,}" if units <= limit else f"first {limit:,} of {units:,}"
-    _entitle(ax, f"Weights of the {of} units of the first layer")
+    of = f"the {units:,}" if units <= limit else f"{limit:,} of {units:,}"
+    _entitle(ax, f"First layer: weights of {of} units")
     return ax
 
 
@@ -467,7 +468,7 @@ def plot_mistakes(
     room = int(0.85 * letters / width * tile) - len("says ")
     for row, (top, left) in zip(worst, corners, strict=True):
         text = ax.text(
-            left + columns / 2, top + rows + 0.3, "", ha="center", va="top", fontsize=size
+            left + (columns - 1) / 2, top + rows + 0.3, "", ha="center", va="top", fontsize=size
         )
         says, label = (
             shortened(drawable(names[i], text.get_fontfamily())[0], room)
