@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 
 from . import gradcheck, numerical, structured
-from .backend import DTYPES, Array, place
+from .backend import DTYPES, Array, Placement, place
 from .checks import all_finite, finite_number, item_bytes, known, positive_integer
 from .files import FileError, load_arrays, said, save_arrays
 from .functions import ACTIVATIONS, Activation
@@ -18,12 +19,26 @@ from .losses import OUTPUTS, index_rows, one_hot
 from .structured import Point
 
 Params = dict[str, Array]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Predictions over many rows are computed in pieces of about this many bytes.
 CHUNK_BYTES = 64 * 2**20
 
 # The labels of a data set are kept as one-hot rows up to this many bytes.
 ROWS_BYTES = 16 * 2**20
+
+
+def _quietly(method: Callable[P, R]) -> Callable[P, R]:
+    """Compute in the backend's own context: what overflows shows in the result."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        net: MLP = args[0]  # type: ignore[assignment]
+        with net.placement.quietly():
+            return method(*args, **kwargs)
+
+    return call
 
 
 class MLP:
@@ -90,8 +105,8 @@ class MLP:
         for i in range(1, self.depth + 1):
             n_in, n_out = self.layer_sizes[i - 1 : i + 1]
             weights = rng.standard_normal((n_in, n_out)) * deviation(n_in, n_out)
-            self.params[f"W{i}"] = self.placement.floats(weights)
-            self.params[f"b{i}"] = self.placement.floats(np.zeros(n_out))
+            self.params[f"W{i}"] = _placed(self.placement, weights)
+            self.params[f"b{i}"] = _placed(self.placement, np.zeros(n_out))
 
     def _define(
         self,
@@ -115,6 +130,7 @@ class MLP:
 
     # --- what users call ---------------------------------------------------------------------
 
+    @_quietly
     def predict(self, x: Array) -> Array:
         """Predictions: probabilities for "softmax" and "sigmoid", values for "identity".
 
@@ -141,6 +157,7 @@ class MLP:
         """
         return self.output.link(self._logits(self._checked_input(x)))
 
+    @_quietly
     def loss(self, x: Array, t: Array) -> Array:
         """Mean loss over a batch, the L2 term included.
 
@@ -174,6 +191,7 @@ class MLP:
         value, _ = self.output.loss(self._logits(x), target)
         return self._with_l2(value, self.params)
 
+    @_quietly
     def accuracy(self, x: Array, t: Array) -> Array:
         """Share of the rows that are predicted right.
 
@@ -240,6 +258,7 @@ class MLP:
         """
         return self.loss_and_gradient(x, t)[1]
 
+    @_quietly
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Params]:
         """`loss` and `gradient` from one pass.
 
@@ -271,6 +290,7 @@ class MLP:
         x, target = self._checked(x, t)
         return self.backpropagate(self.params, x, target)
 
+    @_quietly
     def numerical_gradient(
         self, x: Array, t: Array, *, step: float | None = None, method: str = "structured"
     ) -> Params:
@@ -321,6 +341,7 @@ class MLP:
             step = finite_number(step, "step", minimum=0.0, exclusive=True)
         return known(methods, method, "method")(self.params, x, target, step)
 
+    @_quietly
     def check_gradient(
         self, x: Array, t: Array, *, gradient: Params | None = None
     ) -> gradcheck.GradientReport:
@@ -399,7 +420,7 @@ class MLP:
         net = object.__new__(type(self))
         net.__dict__.update(self.__dict__)
         net.placement = target
-        net.params = {key: target.floats(here.to_host(v)) for key, v in self.params.items()}
+        net.params = {key: _placed(target, here.to_host(v)) for key, v in self.params.items()}
         return net
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -501,7 +522,7 @@ class MLP:
         loss, d = self.output.loss(logits, target, 1.0 if scale is None else scale)
         gradient = {}
         for i in range(self.depth, 0, -1):
-            gradient[f"W{i}"] = z[i - 1].T @ d
+            gradient[f"W{i}"] = (d.T @ z[i - 1]).T  # in the memory order of the weights
             gradient[f"b{i}"] = xp.sum(d, axis=0)
             if i > 1:
                 d = d @ params[f"W{i}"].T
@@ -764,7 +785,7 @@ def load(
     if net.activation.name != name:
         raise ValueError(f"activation is {net.activation.name!r}; {path} was saved with {name!r}")
     net.placement = place(xp, device, dtype)
-    net.params = {key: net.placement.floats(arrays[key]) for key in _shapes(net.layer_sizes)}
+    net.params = {key: _placed(net.placement, arrays[key]) for key in _shapes(net.layer_sizes)}
     return net
 
 
@@ -791,6 +812,14 @@ def _wrong_params(
         if found.shape != shape or found.dtype.name != dtype:
             return f"have {key} as {found.dtype} {found.shape}; expected {dtype} {shape}"
     return None
+
+
+def _placed(where: Placement, values: np.ndarray) -> Array:
+    """Move a parameter, the weights that lead to one unit side by side in memory.
+
+    Libraries are fastest so: z @ W and (d.T @ z).T both run along the inputs, which are many.
+    """
+    return where.floats(values.T).T if values.ndim == 2 else where.floats(values)
 
 
 def _layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
