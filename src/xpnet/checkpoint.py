@@ -176,15 +176,19 @@ class Resumable:
                 f"the checkpoint has the states of {len(told['callbacks'])} callbacks; "
                 f"{len(self.callbacks)} of those given have one"
             )
-        here = self.history.environment
-        for key, value in told["environment"].items():
-            if here.get(key) != value:
-                warnings.warn(
-                    f"the checkpoint was written with {key} {value}, this is {here.get(key)}: "
-                    "losses may differ in their last digits from those of an undisturbed run",
-                    CheckpointWarning,
-                    stacklevel=5,
-                )
+        was, here = told["environment"], self.history.environment
+        changed = [
+            f"{key} {value}, now {here.get(key)}"
+            for key, value in was.items()
+            if value != here.get(key)
+        ]
+        if changed:
+            warnings.warn(
+                f"the checkpoint was written elsewhere ({'; '.join(changed)}): losses may differ "
+                "in their last digits from those of an undisturbed run",
+                CheckpointWarning,
+                stacklevel=5,
+            )
         prefix = "history/"
         self.history.restore(
             {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
