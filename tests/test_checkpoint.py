@@ -85,7 +85,7 @@ def test_the_last_two_are_kept(lib, tmp_path):
     train(lib, tmp_path, checkpoint_every=50)
     names = [path.name for path in Checkpoints(tmp_path).files()]
     assert names == ["step-000000000120.safetensors", "step-000000000100.safetensors"]
-    assert sorted(os.listdir(tmp_path)) == sorted(names), "something else was left behind"
+    assert sorted(os.listdir(tmp_path)) == ["losses.f64", *sorted(names)], "something was left"
 
 
 def test_a_damaged_one_is_passed_over(tmp_path):
@@ -103,6 +103,31 @@ def test_a_damaged_one_is_passed_over(tmp_path):
     with pytest.warns(CheckpointWarning), pytest.raises(FileError, match="found none"):
         train(lib, tmp_path, resume=True)
     assert before not in Checkpoints(tmp_path).files()
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_damaged_losses_cost_no_parameters(tmp_path, damage):
+    """Of a lost record of the past, only the past is lost; and it is said."""
+    undisturbed = train(Host())
+    train(Host(), tmp_path, steps=100)
+    path = tmp_path / "losses.f64"
+    content = bytearray(path.read_bytes())
+    assert len(content) == 800
+    if damage == "cut":
+        path.write_bytes(content[:500])
+    elif damage == "changed":
+        content[3] ^= 1
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    with pytest.warns(CheckpointWarning, match="the losses of the first 100 steps are NaN"):
+        params, history = train(Host(), tmp_path, resume=True)
+    for key, p in undisturbed[0].items():
+        np.testing.assert_array_equal(params[key], p)
+    assert np.isnan(history.loss[:100]).all()
+    np.testing.assert_array_equal(history.loss[100:], undisturbed[1].loss[100:])
+    _, again = train(Host(), tmp_path, steps=140, resume=True)
+    np.testing.assert_array_equal(again.loss[:120], history.loss)
 
 
 class Host:
@@ -183,7 +208,7 @@ def test_a_full_disk(tmp_path, how):
     assert history.steps == (120 if how == "warn" else 80)
     if how == "stop":
         assert history.stopped.startswith("no checkpoint could be written after step 80: ")
-    assert os.listdir(tmp_path) == ["step-000000000040.safetensors"]
+    assert sorted(os.listdir(tmp_path)) == ["losses.f64", "step-000000000040.safetensors"]
     assert_same(undisturbed, train(lib, tmp_path, checkpoint_every=40, resume=True))
 
 
@@ -202,7 +227,8 @@ def test_what_a_killed_process_left_is_taken_away(tmp_path):
     partial.write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("mine")
     train(Host(), tmp_path, steps=20)
-    assert sorted(os.listdir(tmp_path)) == ["notes.txt", "step-000000000020.safetensors"]
+    left = ["losses.f64", "notes.txt", "step-000000000020.safetensors"]
+    assert sorted(os.listdir(tmp_path)) == left
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
