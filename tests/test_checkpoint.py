@@ -212,6 +212,32 @@ def test_a_full_disk(tmp_path, how):
     assert_same(undisturbed, train(lib, tmp_path, checkpoint_every=40, resume=True))
 
 
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="Windows has no such users")
+@pytest.mark.parametrize("how", ["warn", "stop"])
+def test_a_folder_that_may_not_be_written_to_any_more(tmp_path, how):
+    """Permissions that are taken away during a run cost no checkpoint that is there."""
+    user, nobody = os.geteuid(), 65534
+
+    def lock(progress):
+        if progress.step == 60:
+            folder.chmod(0o555)
+            if user == 0:  # root may write anywhere
+                os.seteuid(nobody)
+
+    folder = tmp_path / "checkpoints"
+    try:
+        with pytest.warns(CheckpointWarning, match="no checkpoint of step .*Permission denied"):
+            _, history = train(
+                Host(), folder, checkpoint_every=40, callbacks=[lock], checkpoint_errors=how
+            )
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+    assert history.steps == (120 if how == "warn" else 80)
+    assert [path.name for path in Checkpoints(folder).files()] == ["step-000000000040.safetensors"]
+    assert_same(train(Host()), train(Host(), folder, checkpoint_every=40, resume=True))
+
+
 def test_a_folder_that_is_no_folder(tmp_path):
     """Noticed before the first step."""
     (tmp_path / "file").write_text("")
