@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
+import zipfile
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -960,6 +961,9 @@ def test_bad_data_is_one_line(run, model, command, data, message):
 
 def test_a_bomb_is_refused(run, model, monkeypatch):
     """A small .npz may unpack to what fills the memory."""
+    with zipfile.ZipFile("other.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", b"")
+    assert "x is neither stored nor deflated" in refused(run("predict", model, "other.npz"))
     np.savez_compressed("bomb.npz", x=np.zeros((100_000, 36)))
     monkeypatch.setattr(rows, "_MAX_UNPACKED", 1 << 20)
     assert "expected at most 1048576" in refused(run("predict", model, "bomb.npz"))
