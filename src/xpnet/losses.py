@@ -253,8 +253,8 @@ def softmax_cross_entropy_change(logits: Array, target: Array, moves: Array) -> 
     logits : array, (n, classes), floating point
     target : array, (n, classes), same dtype
     moves : array, (n, classes, k), same dtype
-        k ways in which each row's logits may move, none by so much that its exponential
-        overflows.
+        k ways in which each row's logits may move, none by more than about 5: the moves of
+        a central difference are small, and e to the power of large ones cancels.
 
     Returns
     -------
@@ -284,8 +284,8 @@ def sigmoid_cross_entropy_change(logits: Array, target: Array, moves: Array) -> 
     logits : array, (n, labels), floating point
     target : array, (n, labels), same dtype
     moves : array, (n, labels, k), same dtype
-        k ways in which each row's logits may move, none by so much that its exponential
-        overflows.
+        k ways in which each row's logits may move, none by more than about 5: the moves of
+        a central difference are small, and e to the power of large ones cancels.
 
     Returns
     -------

@@ -464,9 +464,8 @@ class MLP:
     def _elementwise(
         self, params: Params, x: Array, target: Array, step: float | None = None
     ) -> Params:
-        return numerical.numerical_gradient(
-            lambda moved: self._loss(moved, x, target), params, step=step
-        )
+        sample = numerical.Sampler(lambda moved: self._loss(moved, x, target), params)
+        return numerical.differences(sample, step)
 
     def _loss(self, params: Params, x: Array, target: Array) -> Array:
         return self._with_l2(self.output.loss(self.forward(params, x)[0], target)[0], params)

@@ -80,12 +80,22 @@ def numerical_gradient(
     ... ).round(6)
     array([2., 4.])
     """
-    arrays = as_dict(x)
     if step is not None:
         step = finite_number(step, "step", minimum=0.0, exclusive=True)
-    sample = Sampler(f, x, vectorized=vectorized, max_bytes=max_bytes)
+    gradient = differences(Sampler(f, x, vectorized=vectorized, max_bytes=max_bytes), step)
+    if not any(bool(array_namespace(g).any(g != 0)) for g in gradient.values()):
+        warnings.warn(
+            "f gave the same value at every point: it must compute with its argument, which is "
+            "a moved copy; x itself is never written to",
+            stacklevel=2,
+        )
+    return gradient if isinstance(x, dict) else gradient[None]  # type: ignore[return-value]
+
+
+def differences(sample: Sampler, step: float | None) -> dict[Any, Array]:
+    """Central differences of every array that `sample` moves; see `numerical_gradient`."""
     gradient: dict[Any, Array] = {}
-    for name, array in arrays.items():
+    for name, array in sample.arrays.items():
         xp = array_namespace(array)
         h = default_step(array, 1 / 3) if step is None else xp.full_like(array, step)
         up, down = array + h, array - h
@@ -94,13 +104,7 @@ def numerical_gradient(
         gradient[name] = xp.astype(rise / xp.astype(up - down, rise.dtype), array.dtype)
     if not all(all_finite(array_namespace(g), g) for g in gradient.values()):
         raise ValueError("f returned NaN or infinity for an entry of x moved by the step")
-    if not any(bool(array_namespace(g).any(g != 0)) for g in gradient.values()):
-        warnings.warn(
-            "f gave the same value at every point: it must compute with its argument, which is "
-            "a moved copy; x itself is never written to",
-            stacklevel=2,
-        )
-    return gradient if isinstance(x, dict) else gradient[None]  # type: ignore[return-value]
+    return gradient
 
 
 def as_dict(x: Any, name: str = "x") -> dict[Any, Array]:
