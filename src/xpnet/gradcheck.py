@@ -395,7 +395,7 @@ def _every_entry(
     if not all(np.all(np.isfinite(slope)) for slope in slopes):
         raise ValueError("f returned NaN or infinity for an entry of x moved by the step")
     numerical, noise, kink = map(np.asarray, _extrapolated(slopes, bends, sigma, _host(h)))
-    own = OWN_ROUNDING * _eps(x) * np.max(np.abs(numerical))
+    own = OWN_ROUNDING * _eps(x) * np.max(np.abs(numerical)) + _tiny(x)
     found = _Comparison(expected, numerical, np.asarray(noise + own), kink, expected.shape)
     along = _Along(sampler, name, expected, step, value, sigma)
     for index in np.argwhere(found.failed() & np.isfinite(expected)):
@@ -507,6 +507,7 @@ class _Along:
             return given[0], slopes[0], math.inf, 0.0
         numerical, noise, kink = _extrapolated(slopes, bends, self.sigma, h)
         own = OWN_ROUNDING * _eps(self.x) * float(np.linalg.norm(self.expected * direction))
+        own += _tiny(self.x) * direction.size
         return (4 * given[1] - given[0]) / 3, float(numerical), float(noise) + own, float(kink)
 
     def _rounding(self, level: int) -> float:
@@ -583,20 +584,26 @@ def check_point(
     refuse_reduced_precision(point.logits)
     params = {name: read(p).astype(np.float64) for name, p in point.params.items()}
     given = _checked_gradient(gradient, point.params, "gradient")
-    eps = structured.epsilon(point)
+    # Below the smallest normal number nothing has digits, and some libraries flush it to zero.
+    eps, tiny = structured.epsilon(point), _tiny(point.logits)
     n = point.logits.shape[0]
     predicted = read(point.output.link(point.logits)).astype(np.float64)
     # Rounding of the gradient under test: that of the logits' gradient, carried backward.
-    own = OWN_ROUNDING * eps * (np.abs(predicted) + np.abs(read(point.target)))
+    own = OWN_ROUNDING * eps * (np.abs(predicted) + np.abs(read(point.target))) + tiny
     found: dict[str, _Comparison] = {}
     slopes, derivative = {}, {}
+    # √Σ (pre-activation · slope)² over the layers behind: what their rounding does to the loss.
+    behind = np.zeros((n, 1))
     for layer in range(point.depth, 0, -1):
         z = read(point.z[layer - 1]).astype(np.float64)
         if layer < point.depth:
             derivative[layer] = _derivative(point, layer, read)
-            own = _carried(derivative[layer], own, params[f"W{layer + 1}"])
-        slope, error, jump = _measured(point, layer, read)
+            own = _carried(derivative[layer], own, params[f"W{layer + 1}"]) + tiny
+        slope, error, jump = _measured(point, layer, behind, read)
         slopes[layer] = slope
+        if layer < point.depth:
+            rounded = (1.0 + np.abs(read(point.a[layer - 1]))) * slope
+            behind = np.hypot(behind, np.hypot.reduce(rounded, axis=1, keepdims=True))
         penalty = l2 * params[f"W{layer}"]
         parts: dict[str, tuple[Host, Any]] = {
             f"W{layer}": (z, penalty),
@@ -606,7 +613,7 @@ def check_point(
             shape = given[name].shape
             size = np.abs(inputs)
             numerical = (inputs.T @ slope / n).reshape(shape) + extra
-            noise = SAFETY * np.sqrt((inputs**2).T @ error**2) / n + size.T @ own / n
+            noise = SAFETY * _root_of_squares(inputs, error) / n + size.T @ own / n + tiny
             noise = noise.reshape(shape) + 4.0 * eps * (np.abs(numerical) + np.abs(extra))
             kink = (size.T @ jump / n).reshape(shape)
             found[name] = _Comparison(given[name], numerical, noise, kink, shape)
@@ -617,7 +624,7 @@ def check_point(
 
 
 def _measured(
-    point: structured.Point, layer: int, read: Callable[[Array], Host]
+    point: structured.Point, layer: int, behind: Host, read: Callable[[Array], Host]
 ) -> tuple[Host, Host, Host]:
     """Return slope, its error and its jump at a kink for every G, each (n, units).
 
@@ -628,7 +635,7 @@ def _measured(
     radius = structured.default_radius(point, layer, gain)
     smooth = point.activation.smooth or layer == point.depth
     tried = [
-        _with_radius(point, layer, factor * radius, read)
+        _with_radius(point, layer, factor * radius, behind, read)
         for factor in ((1.0,) if smooth else (1.0, 1 / 8, 1 / 64))
     ]
     slope, error, jump = tried[0]
@@ -642,26 +649,31 @@ def _measured(
 
 
 def _with_radius(
-    point: structured.Point, layer: int, radius: Array, read: Callable[[Array], Host]
-) -> tuple[Host, Host, Host]:
-    slopes, jumps = [], []
+    point: structured.Point, layer: int, radius: Array, behind: Host,
+    read: Callable[[Array], Host],
+) -> tuple[Host, Host, Host]:  # fmt: skip
+    slopes, jumps, sizes = [], [], []
     for factor in (1.0, 0.7, 0.5):
         fit = structured.curves(point, layer, factor * radius)
         r = float(read(fit.radius))
         slopes.append(read(fit.odd[0]).astype(np.float64) / r)
         jumps.append(read(fit.bend).astype(np.float64) / r)
+        sizes.append(np.max(np.abs(read(fit.even).astype(np.float64)), axis=1))
     slope, jump, eps = slopes[0], np.maximum.reduce(jumps), structured.epsilon(point)
     error = np.maximum.reduce(slopes) - np.minimum.reduce(slopes)
-    # Few samples are at a kink: their errors stand out from those of the others.
-    usual = float(np.quantile(error, 0.9))
+    # Most samples are at no kink, and the errors of the others stand out. Where nothing moves
+    # there is no error to compare with.
+    usual = float(np.median(error[error > 0])) if np.any(error) else 0.0
     kinked = jump > 16.0 * usual + 64.0 * eps * np.max(np.abs(slope))
     jump = np.where(kinked, np.maximum(jump, 2.0 * error), 0.0)
     error = np.where(kinked, 0.0, error)
     # Chance may hide the noise of one G, or of all in a small net: not below the others', and
-    # not below the rounding of the moved pre-activation.
+    # not below the rounding of the moved pre-activation, of those behind it, and of G itself.
     size = 1.0 if layer == point.depth else 1.0 + np.abs(read(point.a[layer - 1]))
-    floor = eps * size / float(read(radius)) * np.abs(slope)
-    return slope, np.sqrt(error**2 + np.mean(error**2) + floor**2), jump
+    floor = np.hypot(size * slope, behind) + np.maximum.reduce(sizes)
+    floor *= eps / float(read(radius))
+    usual = np.hypot.reduce(error, axis=None) / math.sqrt(error.size)
+    return slope, np.hypot(np.hypot(error, usual), floor), jump
 
 
 def _derivative(point: structured.Point, layer: int, read: Callable[[Array], Host]) -> Host:
@@ -677,6 +689,14 @@ def _carried(derivative: Host, errors: Host, weights: Host) -> Host:
     """Carry the sizes of errors backward through an affine layer and an activation."""
     carried: Host = np.abs(derivative) * (errors @ np.abs(weights).T)
     return carried
+
+
+def _root_of_squares(inputs: Host, errors: Host) -> Host:
+    """√(Σ_n inputs² errors²) for every pair of columns; the squares do not underflow."""
+    tops = [np.max(np.abs(part), axis=0) for part in (inputs, errors)]
+    tops = [np.where(top > 0, top, 1.0) for top in tops]
+    roots: Host = np.sqrt(((inputs / tops[0]) ** 2).T @ (errors / tops[1]) ** 2)
+    return tops[0][:, None] * roots * tops[1]
 
 
 def _without_derivative(
@@ -716,7 +736,8 @@ def _likely_causes(
     causes: dict[str, list[str]] = {}
     for name, comparison in found.items():
         if np.any(comparison.failed()):
-            cause = _cause(name, found, at, variants)
+            with np.errstate(all="ignore"):  # squares of the very large and the very small
+                cause = _cause(name, found, at, variants)
             if cause is not None:
                 causes.setdefault(cause, []).append(name)
     return tuple(f"{', '.join(names)}: {cause}" for cause, names in causes.items())
@@ -750,7 +771,7 @@ def _cause(
             return f"it is the gradient of {other}"
     if at[name].shape == g.shape and g.size > 2 and np.any(at[name]):
         share = float(np.vdot(g - numerical, at[name]) / np.vdot(at[name], at[name]))
-        if share and _alike(g, numerical + share * at[name], c):
+        if share and math.isfinite(share) and _alike(g, numerical + share * at[name], c):
             missing = "left out" if share < 0 else "counted twice"
             return f"it is off by {share:.3g} times the parameter: an L2 term {missing}?"
     for cause, variant in variants.items():
@@ -842,6 +863,10 @@ def _host(x: Array) -> Host:
 
 def _eps(x: Array) -> float:
     return float(array_namespace(x).finfo(x.dtype).eps)
+
+
+def _tiny(x: Array) -> float:
+    return float(array_namespace(x).finfo(x.dtype).smallest_normal)
 
 
 def _label(name: Any) -> str:
