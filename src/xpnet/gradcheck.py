@@ -695,8 +695,8 @@ def _root_of_squares(inputs: Host, errors: Host) -> Host:
     """√(Σ_n inputs² errors²) for every pair of columns; the squares do not underflow."""
     tops = [np.max(np.abs(part), axis=0) for part in (inputs, errors)]
     tops = [np.where(top > 0, top, 1.0) for top in tops]
-    roots: Host = np.sqrt(((inputs / tops[0]) ** 2).T @ (errors / tops[1]) ** 2)
-    return tops[0][:, None] * roots * tops[1]
+    roots = np.sqrt(((inputs / tops[0]) ** 2).T @ (errors / tops[1]) ** 2)
+    return np.asarray(tops[0][:, None] * roots * tops[1])
 
 
 def _without_derivative(
