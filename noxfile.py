@@ -8,7 +8,7 @@ import nox
 
 # Torch is pinned here because its newest wheels are gigabytes; users bring their own.
 TORCH = "torch==2.13.0"
-TEST_TOOLS = ["pytest>=8", "hypothesis", "matplotlib", "pooch"]
+TEST_TOOLS = ["pytest>=8", "hypothesis", "matplotlib", "pooch", "nbclient", "ipykernel"]
 # Torch is also the oracle of the gradients, whatever the arrays are.
 REQUIREMENTS = {
     "numpy": [TORCH],
@@ -51,6 +51,13 @@ def tests(session: nox.Session, backend: str) -> None:
         session.install(requirement)
     session.install("-e", ".[cli]", *TEST_TOOLS)
     session.run("pytest", "--backend", backend, *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """100,000 damaged files for each reader; `nox -s fuzz -- --seed 1` makes others."""
+    session.install("-e", ".")
+    session.run("python", "tests/fuzz_files.py", "--count", "100000", *session.posargs)
 
 
 @nox.session

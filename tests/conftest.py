@@ -133,6 +133,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "there" in metafunc.fixturenames:  # every way that is installed, whatever was asked for
+        every = [name for group in GROUPS.values() for name in group if not _why_not(name)]
+        metafunc.parametrize("there", every, indirect=True)
     if "lib" not in metafunc.fixturenames:
         return
     asked = metafunc.config.getoption("--backend")
@@ -145,8 +148,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("lib", names, indirect=True)
 
 
-@pytest.fixture
-def lib(request: pytest.FixtureRequest) -> Iterator[Lib]:
+def _lib(request: pytest.FixtureRequest) -> Iterator[Lib]:
     lib = Lib(request.param, **_spec(request.param))
     if lib.flags:
         from array_api_strict import ArrayAPIStrictFlags
@@ -155,3 +157,7 @@ def lib(request: pytest.FixtureRequest) -> Iterator[Lib]:
             yield lib
     else:
         yield lib
+
+
+lib = pytest.fixture(_lib, name="lib")
+there = pytest.fixture(_lib, name="there")

@@ -15,13 +15,14 @@ LIBRARIES = {"torch", "cupy", "jax", "jaxlib", "array_api_strict", "tensorflow",
 # Where NumPy is the host's format: files, random draws, results, pictures.
 HOST = {
     "backend.py", "network.py", "training.py", "history.py", "optimizers.py", "plots.py",
-    "gradcheck.py", "cli.py", "datasets/__init__.py", "datasets/idx.py",
+    "gradcheck.py", "cli.py", "compare.py", "files.py", "datasets/__init__.py", "datasets/idx.py",
+    "datasets/rows.py",
 }
 # The rooms, top to bottom: a module imports only from above itself.
 ROOMS = [
-    "checks", "backend", "functions", "losses", "numerical", "structured", "gradcheck", "network",
-    "optimizers", "history", "plots", "progress", "training", "datasets", "__init__", "cli",
-    "__main__",
+    "checks", "files", "markup", "backend", "functions", "losses", "numerical", "structured",
+    "gradcheck", "network", "optimizers", "history", "lettering", "plots", "progress", "training",
+    "datasets", "__init__", "report", "compare", "cli", "__main__",
 ]
 ARITHMETIC = {"functions", "losses", "numerical", "structured", "optimizers"}
 
@@ -92,6 +93,18 @@ def test_imports_point_upward(path):
             assert ROOMS.index(target) < ROOMS.index(room), f"{path}:{line} imports {name}"
         if room in ARITHMETIC:
             assert target != "backend", f"{path}:{line}: arithmetic takes its namespace from arrays"
+
+
+@pytest.mark.parametrize("path", modules())
+def test_nothing_is_unpickled(path):
+    """Loading a pickle of a stranger runs the stranger's program."""
+    unsafe = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+    for name, line in imports(path):
+        assert not unsafe.intersection(name.split(".")), f"{path}:{line} imports {name}"
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.keyword):
+            asked = node.arg == "allow_pickle" and getattr(node.value, "value", True)
+            assert not asked, f"{path}:{node.value.lineno} allows pickles"
 
 
 def test_import_is_light():

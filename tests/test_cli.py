@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
 import sys
+from html.parser import HTMLParser
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +28,7 @@ from rich.console import Console
 import xpnet
 from xpnet import __main__, cli
 from xpnet.backend import BACKENDS, FOR_TESTS
+from xpnet.datasets import rows
 from xpnet.functions import ACTIVATIONS
 from xpnet.optimizers import OPTIMIZERS
 from xpnet.progress import ProgressBar
@@ -76,7 +81,7 @@ def read(folder):
     return json.loads((folder / "history.json").read_text(encoding="utf-8"))
 
 
-FAST = ("--steps", 40, "--batch-size", 20)
+FAST = ("--no-pictures", "--steps", 40, "--batch-size", 20)
 
 
 # --- train -----------------------------------------------------------------------------------
@@ -84,22 +89,116 @@ FAST = ("--steps", 40, "--batch-size", 20)
 
 def test_train_writes_the_run_and_sums_it_up(run, tmp_path):
     """Without the files or the summary a run leaves nothing to show."""
-    code, output, errors = run("train", *FAST, "--out", "run", "--activation", "relu")
+    code, output, errors = run(
+        "train", "--steps", 40, "--batch-size", 20, "--out", "run", "--activation", "relu"
+    )
     assert (code, errors) == (0, "")
     for name in (
         "steps", "first loss", "last loss", "drop", "elapsed", "time a step", "test accuracy",
         "device",
     ):
         assert any(line.startswith(name) for line in output.splitlines()), name
-    assert (tmp_path / "run" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    pictures = ["confusion.png", "loss.png", "mistakes.png", "weights.png"]
+    for name in pictures:
+        assert (tmp_path / "run" / name).read_bytes().startswith(b"\x89PNG")
     history = read(tmp_path / "run")
     assert len(history["loss"]) == 40
     assert history["loss"][-1] < history["loss"][0]
     assert history["environment"]["xpnet"] == xpnet.__version__
     assert 0 <= history["test_accuracy"] <= 1
+    assert history["blocks"]["step"] == [40]
+    assert 0 < history["blocks"]["seconds"][0] <= history["seconds"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
+        ["history.json", "model.safetensors", *pictures]
+    )
+
+
+def test_no_pictures_need_no_matplotlib(run, tmp_path, monkeypatch):
+    """On a server without matplotlib the losses and the summary are still there."""
+    for name in ("plots", "report"):
+        monkeypatch.delitem(sys.modules, f"xpnet.{name}", raising=False)
+        monkeypatch.delattr(xpnet, name, raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, output, errors = run("train", *FAST, "--out", "run")
+    assert (code, errors) == (0, "")
+    assert output.endswith("model.safetensors, history.json are in run\n")
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["history.json", "model.safetensors"]
+
+
+class Page(HTMLParser):
+    """What a browser would show and fetch of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.words, self.addresses, self.open = [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+        assert not self.open, "tags are left open"
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [v for k, v in attributes if k in ("src", "srcset", "href", "data")]
+        if tag not in ("meta", "img", "source"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_report_is_one_file_with_all_of_it(run, tmp_path):
+    """A page that is mailed to somebody must not miss its pictures, nor tell who opens it."""
+    code, output, errors = run(
+        "train", *FAST, "--optimizer", "momentum", "--report", "--out", "run"
+    )
+    assert (code, errors) == (0, "")
+    assert "report.html" in output
+    page = Page(tmp_path / "run" / "report.html")
+    assert len(page.addresses) == 8, "four pictures, each narrow and wide"
+    for address in page.addresses:
+        head, _, data = address.partition(",")
+        assert head == "data:image/svg+xml;base64"
+        picture = base64.b64decode(data)
+        assert picture.startswith(b"<?xml")
+        assert set(re.findall(rb'href="([^#"][^"]{0,10})', picture)) <= {b"data:image/"}
+    text = "\n".join(page.words)
+    history = read(tmp_path / "run")
+    for words in (
+        "36-100-3 on ", f"{history['loss'][-1]:.4f}", "test accuracy",
+        f"{100 * history['test_accuracy']:.2f} %", "Momentum, momentum 0.9", "36, 100, 3",
+        "learning rate", np.__version__,
+    ):
+        assert words in text, words
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        "history.json", "loss.png",
+        "history.json", "model.safetensors", "report.html",
     ]
+
+
+def test_report_escapes_names(run, tmp_path, images):
+    """A folder may have any name; it must not become a part of the page."""
+    folder = tmp_path / "<b>&amp; 视频"
+    folder.symlink_to(images)
+    code, _, errors = run("train", *FAST, "--report", "--out", "run", "--dataset", folder)
+    assert code == 0, errors
+    page = Page(tmp_path / "run" / "report.html")
+    assert "b" not in page.open
+    assert any(word.endswith("<b>&amp; 视频") for word in page.words)
+
+
+def test_pictures_of_images_that_are_no_squares(run, tmp_path):
+    """The shape comes from the files: 18 pixels may be 3 × 6 as well as 6 × 3."""
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for prefix in ("train", "t10k"):
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", rng.integers(0, 256, (30, 3, 6)))
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", np.arange(30) % 2)
+    code, _, errors = run(
+        "train", "--steps", 2, "--batch-size", 5, "--dataset", folder, "--out", "run"
+    )
+    assert code == 0, errors
+    assert (tmp_path / "run" / "weights.png").exists()
 
 
 def test_train_runs_on_every_backend(run, tmp_path, lib):
@@ -201,7 +300,7 @@ def test_quiet_prints_the_summary_only(run):
     code, output, errors = run("train", *FAST, "--quiet")
     assert (code, errors) == (0, "")
     assert output.startswith("steps ")
-    assert "loss.png" not in output
+    assert "history.json" not in output
 
 
 def test_default_folder_says_what_ran(run, tmp_path):
@@ -295,7 +394,8 @@ def test_matplotlib_is_looked_for_before_the_training(run, monkeypatch):
     monkeypatch.delitem(sys.modules, "xpnet.plots", raising=False)
     monkeypatch.delattr(xpnet, "plots", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert 'pip install "xpnet[cli]"' in refused(run("train", *FAST))
+    for option in ("--pictures", "--report"):
+        assert 'pip install "xpnet[cli]"' in refused(run("train", *FAST, option))
 
 
 def test_a_backend_that_is_missing_says_how_to_get_it(run, monkeypatch):
@@ -336,7 +436,8 @@ def test_any_error_is_one_line(run, monkeypatch, error, line):
 def test_a_loss_that_is_not_finite_keeps_the_run(run, tmp_path):
     """The history up to the bad step is what one needs to find out why."""
     code, output, errors = run(
-        "train", *FAST, "--activation", "identity", "--learning-rate", 1e30, "--out", "run"
+        "train", "--steps", 40, "--activation", "identity", "--learning-rate", 1e30,
+        "--report", "--out", "run",
     )
     assert code == 2
     assert errors.count("\n") == 1, errors
@@ -345,7 +446,9 @@ def test_a_loss_that_is_not_finite_keeps_the_run(run, tmp_path):
     history = read(tmp_path / "run")
     assert history["loss"][-1] is None
     assert history["test_accuracy"] is None
-    assert (tmp_path / "run" / "loss.png").exists()
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "history.json", "loss.png", "model.safetensors", "report.html",
+    ]
 
 
 def test_the_losses_survive_what_comes_after_them(run, tmp_path, monkeypatch):
@@ -505,6 +608,48 @@ def test_bar_shows_step_loss_speed_and_time(monkeypatch):
     assert text.rstrip().endswith("\x1b[?25h"), "the cursor was left hidden"
 
 
+@pytest.mark.parametrize("width", [46, 80, 200])
+def test_bar_fits_on_a_line_with_room(monkeypatch, width):
+    """A bar of the whole width wraps at the ^C that a terminal echoes, and is left behind."""
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    train_with(ProgressBar(Console(file=terminal, force_terminal=True, width=width)))
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).replace("\r", "\n")
+    assert "2,000/2,000" in lines
+    longest = max(len(line.rstrip()) for line in lines.splitlines())
+    assert longest <= (width if width < 60 else width - 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+def test_bar_in_a_terminal():
+    """A real terminal: one line that is drawn anew, and the cursor is given back."""
+    import pty
+
+    code = (
+        "import numpy as np, xpnet\n"
+        "x, t = np.eye(4, dtype=np.float32), np.asarray([0, 1, 0, 1])\n"
+        "xpnet.fit(xpnet.MLP([4, 2], seed=0), x, t, steps=3000, batch_size=4, progress=True)\n"
+    )
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=follower, stdout=follower, stderr=follower,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+    )
+    os.close(follower)
+    output = b""
+    try:
+        while part := os.read(leader, 65536):
+            output += part
+    except OSError:  # Linux says so where the other end is closed
+        pass
+    os.close(leader)
+    assert process.wait(timeout=120) == 0
+    text = output.decode()
+    assert "3,000/3,000" in text
+    assert text.count("\r\n") == 1, "more lines than one were left behind"
+    assert text.endswith("\x1b[?25h")
+
+
 def test_bar_is_plain_lines_in_a_file(monkeypatch):
     """Control characters make a log unreadable; CI sets FORCE_COLOR, and it still is a file."""
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -596,3 +741,205 @@ def test_check_refuses_a_batch_larger_than_the_data(run, images):
     code, _output, errors = run("check", "--dataset", images, "--batch-size", "100000")
     assert code == 2
     assert "--batch-size is 100000, more than the" in errors
+
+
+# --- predict and evaluate --------------------------------------------------------------------
+
+
+@pytest.fixture
+def model(run):
+    """A trained model, float64: its predictions are the same on every backend."""
+    code, _, errors = run("train", *FAST, "--dtype", "float64", "--out", "run", "--quiet")
+    assert code == 0, errors
+    return "run/model.safetensors"
+
+
+def test_train_saves_what_it_trained(run, images, model):
+    """The model is what a training is for."""
+    (x, t), _ = xpnet.load_idx(images, dtype="float64")
+    net = xpnet.TwoLayerNet(36, 100, 3, seed=0, dtype="float64")
+    xpnet.fit(net, x, t, steps=40, batch_size=20)
+    found = xpnet.load(model)
+    assert found.params.keys() == net.params.keys()
+    for key, p in net.params.items():
+        np.testing.assert_array_equal(found.params[key], p)
+
+
+def test_evaluate_says_what_the_training_said(run, images, model, tmp_path):
+    """The same model on the same images; else one of the two numbers is wrong."""
+    code, output, errors = run("evaluate", model, images, "--json")
+    assert (code, errors) == (0, "")
+    told = json.loads(output)
+    assert told["accuracy"] == read(tmp_path / "run")["test_accuracy"]
+    assert told["rows"] == 60
+    net, (_, (x, t)) = xpnet.load(model), xpnet.load_idx(images, dtype="float64")
+    assert told["loss"] == float(net.loss(x, t))
+    output = run("evaluate", model, images)[1]
+    assert f"{told['loss']:.4f}" in output
+    assert f"{100 * told['accuracy']:.2f} %" in output
+    told = json.loads(run("evaluate", model, images, "--split", "train", "--json")[1])
+    assert told["rows"] == 200
+
+
+def test_predict_on_every_backend(run, images, model, lib, tmp_path):
+    """The file says the dtype; the option alone must be enough for the backend."""
+    backend = lib.kwargs["xp"]
+    if backend in FOR_TESTS:
+        pytest.skip("the command does not offer libraries that are for tests only")
+    where = ["--backend", backend, *(["--device", d] if (d := lib.kwargs["device"]) else [])]
+    code, output, errors = run("predict", model, images, "--probabilities", *where)
+    assert (code, errors) == (0, "")
+    (_, (x, t)), net = xpnet.load_idx(images, dtype="float64"), xpnet.load(model)
+    expected = net.predict(x)
+    found = np.loadtxt(io.StringIO(output), delimiter=",")
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    told = json.loads(run("evaluate", model, images, "--json", *where)[1])
+    np.testing.assert_allclose(told["loss"], float(net.loss(x, t)), rtol=1e-12)
+
+
+def forms(images):
+    """The same test images in every form that predict takes."""
+    _, (x, t) = xpnet.load_idx(images, normalize=False, flatten=False)
+    floats = (x / 255).reshape(60, 36)
+    np.save("bytes.npy", x)
+    np.save("floats.npy", np.asfortranarray(floats))
+    np.save("swapped.npy", floats.astype(">f8"))
+    np.savez_compressed("both.npz", x=x, t=t.astype(np.uint8))
+    np.savez("rows.npz", x=floats, t=np.eye(3)[t])
+    return [
+        images, images / "t10k-images-idx3-ubyte", "bytes.npy", "floats.npy", "swapped.npy",
+        "both.npz", "rows.npz",
+    ]
+
+
+def test_the_form_of_the_data_does_not_matter(run, images, model):
+    """A scaling or a layout that is forgotten in one form gives other classes there."""
+    net, (_, (x, t)) = xpnet.load(model), xpnet.load_idx(images, dtype="float64")
+    expected = net.predict(x)
+    for data in forms(images):
+        code, output, errors = run("predict", model, data)
+        assert (code, errors) == (0, ""), data
+        assert [int(line) for line in output.splitlines()] == expected.argmax(axis=1).tolist()
+    for data in ("both.npz", "rows.npz"):
+        told = json.loads(run("evaluate", model, data, "--json")[1])
+        np.testing.assert_allclose(told["loss"], float(net.loss(x, t)), rtol=1e-13)
+
+
+def test_predictions_in_files(run, images, model, tmp_path):
+    """A spreadsheet reads .csv, a program .npy; and a file that exists is not lost."""
+    net, (_, (x, _)) = xpnet.load(model), xpnet.load_idx(images, dtype="float64")
+    expected = net.predict(x)
+    for flags, wanted in (((), expected.argmax(axis=1)), (("--probabilities",), expected)):
+        for name in ("p.csv", "p.npy"):
+            assert run("predict", model, images, "--out", name, "--force", *flags) == (0, "", "")
+        np.testing.assert_array_equal(np.load("p.npy"), wanted)
+        np.testing.assert_array_equal(np.loadtxt("p.csv", delimiter=","), wanted)
+    assert "--force replaces it" in refused(run("predict", model, images, "--out", "p.csv"))
+    assert "must end in .csv or .npy" in refused(run("predict", model, images, "--out", "p.txt"))
+    assert "no folder no" in refused(run("predict", model, images, "--out", "no/p.csv"))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["p.csv", "p.npy", "run"]
+
+
+def test_values_are_no_classes(run, tmp_path):
+    """The largest of several values is no class."""
+    xpnet.MLP([2, 3], output="identity", seed=0).save("m.safetensors")
+    np.savez("data.npz", x=np.eye(2), t=np.zeros((2, 3)))
+    output = run("predict", "m.safetensors", "data.npz")[1]
+    assert np.loadtxt(io.StringIO(output), delimiter=",").shape == (2, 3)
+    code, output, errors = run("evaluate", "m.safetensors", "data.npz")
+    assert (code, errors) == (0, "")
+    assert "accuracy" not in output
+    assert json.loads(run("evaluate", "m.safetensors", "data.npz", "--json")[1])["accuracy"] is None
+
+
+def bad_files():
+    np.save("ints.npy", np.ones((2, 36), np.int64))
+    np.save("narrow.npy", np.ones((2, 35)))
+    np.save("flat.npy", np.ones(36))
+    np.save("0-d.npy", np.float64(1))
+    np.save("empty.npy", np.ones((0, 36)))
+    np.save("nan.npy", np.full((2, 36), np.nan))
+    np.save("objects.npy", np.asarray([{}, []], dtype=object), allow_pickle=True)
+    np.savez("no-t.npz", x=np.ones((2, 36)))
+    np.savez("names.npz", images=np.ones((2, 36)))
+    np.savez("labels.npz", x=np.ones((2, 36)), t=np.asarray([0, 3]))
+    np.savez("text.npz", x=np.ones((2, 36)), t=np.asarray(["a", "b"]))
+    whole = Path("narrow.npy").read_bytes()
+    Path("cut.npy").write_bytes(whole[:-1])
+    Path("huge.npy").write_bytes(whole.replace(b"(2, 35)", b"(999999999999999, 35)"))
+    Path("html.npy").write_bytes(b"<html>")
+    Path("zip.npy").write_bytes(Path("no-t.npz").read_bytes())
+    Path("html.npz").write_bytes(b"<html>")
+    Path("cut.npz").write_bytes(Path("no-t.npz").read_bytes()[:-30])
+    Path("html").write_bytes(b"<html>")
+
+
+@pytest.mark.parametrize(
+    ("command", "data", "message"),
+    [
+        ("predict", "nowhere", "no file or folder nowhere, nor a data set"),
+        ("predict", "ints.npy", "expected floats, or images as uint8, found int64"),
+        ("predict", "narrow.npy", "expected rows of 36 numbers, which is what the model takes"),
+        ("predict", "flat.npy", "found shape (36,)"),
+        ("predict", "0-d.npy", "found shape ()"),
+        ("predict", "empty.npy", "found shape (0, 36)"),
+        ("predict", "nan.npy", "expected finite numbers, found NaN"),
+        ("predict", "objects.npy", "expected a .npy file"),
+        ("predict", "names.npz", "no array 'x', but images"),
+        ("predict", "cut.npy", "expected a .npy file"),
+        ("predict", "huge.npy", "expected a .npy file"),
+        ("predict", "html.npy", "expected a .npy file"),
+        ("predict", "zip.npy", "expected a .npy file"),
+        ("predict", "html.npz", "expected a .npz file"),
+        ("predict", "cut.npz", "expected a .npz file"),
+        ("predict", "html", "expected an IDX file"),
+        ("evaluate", "narrow.npy", "expected data with labels"),
+        ("evaluate", "html", "expected data with labels"),
+        ("evaluate", "no-t.npz", "no array 't', but x"),
+        ("evaluate", "labels.npz", "t has the label 3; expected 0 to 2"),
+        ("evaluate", "text.npz", "expected labels as integers or floats in t"),
+        ("evaluate", ".", "train-images-idx3-ubyte"),
+    ],
+)
+def test_bad_data_is_one_line(run, model, command, data, message):
+    """Data that is not what the model takes: no traceback, and no prediction."""
+    bad_files()
+    code, output, errors = run(command, model, data)
+    assert message in refused((code, output, errors))
+    assert output == ""
+
+
+def test_a_bomb_is_refused(run, model, monkeypatch):
+    """A small .npz may unpack to what fills the memory."""
+    np.savez_compressed("bomb.npz", x=np.zeros((100_000, 36)))
+    monkeypatch.setattr(rows, "_MAX_UNPACKED", 1 << 20)
+    assert "expected at most 1048576" in refused(run("predict", model, "bomb.npz"))
+
+
+def test_bad_models_are_one_line(run, model, images):
+    """A model that is missing, damaged or of another kind, each with its own words."""
+    assert refused(run("predict", "no", images)) == "no: No such file or directory"
+    assert refused(run("predict", "run", images)) == "run: Is a directory"
+    assert "starts with the length" in refused(run("predict", "run/history.json", images))
+    content = Path(model).read_bytes()
+    Path("cut").write_bytes(content[:-100])
+    assert "cut: expected a whole safetensors file" in refused(run("evaluate", "cut", images))
+    net = xpnet.load(model)
+    net.params["b2"][:] = np.nan
+    net.save("nan")
+    assert "nan predicts NaN" in refused(run("predict", "nan", images))
+    assert json.loads(run("evaluate", "nan", images, "--json")[1])["loss"] is None
+    np.save("x.npy", np.ones((2, 36)))
+    assert "--split is for data sets" in refused(run("predict", model, "x.npy", "--split", "test"))
+
+
+def test_a_model_that_cannot_be_saved_still_leaves_its_losses(run, tmp_path, monkeypatch):
+    """A disk that fills up at the end of a run must not take all of it."""
+
+    def full(*args):
+        raise OSError(28, "No space left on device", "model.safetensors")
+
+    monkeypatch.setattr(xpnet.MLP, "save", full)
+    assert "No space left on device" in refused(run("train", *FAST, "--out", "run"))
+    assert len(read(tmp_path / "run")["loss"]) == 40

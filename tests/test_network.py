@@ -367,3 +367,14 @@ def test_bad_construction(kwargs, error, message):
         return
     with pytest.raises((ValueError, TypeError), match="weight_init_std must be"):
         TwoLayerNet(3, 2, 2, weight_init_std=kwargs["weight_init"])
+
+
+def test_large_values_warn_nowhere(lib):
+    """A saturated unit is no reason for a warning (warnings are errors here) nor for a NaN."""
+    for activation in ("sigmoid", "tanh", "relu"):
+        net = MLP([2, 3, 2], activation=activation, dtype="float32", seed=0, **lib.kwargs)
+        x = lib.array(np.asarray([[-1e4, 1e4], [1e4, 1e4]], dtype="float32"))
+        t = lib.array(np.asarray([0, 1]))
+        for value in (net.predict(x), net.loss(x, t), *net.gradient(x, t).values(),
+                      *net.numerical_gradient(x, t).values()):
+            assert np.isfinite(lib.host(value)).all(), activation

@@ -245,8 +245,20 @@ def test_non_finite_loss_stops_with_the_step(lib):
     assert error.history.steps == len(error.history.loss) == error.step
     assert not np.isfinite(error.history.loss[-1])
     assert np.isfinite(error.history.loss[:-1]).all()
+    assert error.history.block_steps == [100], "a block that was cut has no time of its own"
     for key, p in net.params.items():
         np.testing.assert_array_equal(lib.host(p), before[key])
+
+
+def test_history_has_the_time_of_each_block(lib):
+    """What a library does once, in the first blocks, can only be told apart by their times."""
+    _, history = train(lib, steps=250)
+    assert history.block_steps == [100, 200, 250]
+    assert len(history.block_seconds) == 3
+    assert 0 < history.block_seconds[0] < history.block_seconds[1] < history.block_seconds[2]
+    assert history.block_seconds[2] <= history.seconds
+    written = history.to_dict()["blocks"]
+    assert written == {"step": history.block_steps, "seconds": history.block_seconds}
 
 
 def test_numerical_training(lib):

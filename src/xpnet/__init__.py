@@ -3,10 +3,11 @@
 from . import functions, losses, optimizers
 from .backend import BackendNotAvailable, backends, place
 from .datasets import load_fashion_mnist, load_idx, load_mnist
+from .files import FileError
 from .functions import Activation
 from .gradcheck import GradientCheckFailed, GradientReport, check_gradient
 from .history import History
-from .network import MLP, TwoLayerNet
+from .network import MLP, TwoLayerNet, load
 from .numerical import numerical_gradient
 from .training import EarlyStopping, Log, NonFiniteLoss, Progress, fit
 
@@ -17,6 +18,7 @@ __all__ = [
     "Activation",
     "BackendNotAvailable",
     "EarlyStopping",
+    "FileError",
     "GradientCheckFailed",
     "GradientReport",
     "History",
@@ -29,6 +31,7 @@ __all__ = [
     "check_gradient",
     "fit",
     "functions",
+    "load",
     "load_fashion_mnist",
     "load_idx",
     "load_mnist",

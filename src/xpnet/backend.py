@@ -7,6 +7,7 @@ adding a row.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import array_api_compat
 import numpy as np
@@ -36,7 +37,10 @@ class BackendNotAvailable(RuntimeError):
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """One device that a backend can use; `memory` is in bytes, None where unknown."""
+    """One device that a backend can use.
+
+    `id` is what ``device=`` takes; `memory` is in bytes, None where unknown.
+    """
 
     id: str
     name: str
@@ -100,6 +104,11 @@ class Backend:
         Whether the values of an array can be looked at without waiting for a device.
     synchronize
         Waits until a device has done all that it was given.
+    take
+        Rows of an array by their numbers, all known to exist. The standard's `take` may look
+        for others first.
+    quietly
+        The context in which nets compute: what overflows shows in the result.
     runner
         From a placement, a step, its state and its data to a function that runs many steps.
     float64
@@ -118,6 +127,8 @@ class Backend:
     readable: Callable[[Array], bool]
     synchronize: Callable[[Any], None]
     runner: Callable[[Placement, Step, dict[str, Any], tuple[Array, ...]], Runner]
+    take: Callable[[Array, Array], Array]
+    quietly: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     float64: str = "this device has no float64"
     float64_environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -175,6 +186,14 @@ class Placement:
         """Whether the values of `array` can be looked at without waiting for a device."""
         return self.backend.readable(array)
 
+    def take(self, array: Array, rows: Array) -> Array:
+        """Return rows of an array by their numbers, all known to exist."""
+        return self.backend.take(array, rows)
+
+    def quietly(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which nets compute: what overflows shows in the result."""
+        return self.backend.quietly()
+
     def synchronize(self) -> None:
         """Wait until the device has done all that it was given."""
         self.backend.synchronize(self.device)
@@ -230,12 +249,12 @@ class Placement:
         """What is known about the device."""
         name = str(self.device)
         try:
-            known = self.backend.devices(self.xp)
+            for info in self.backend.devices(self.xp):
+                # Libraries spell a device in several ways.
+                if self.backend.device(self.xp, info.id) == self.device:
+                    return info
         except Exception:  # a description must not stop a run
-            known = []
-        for info in known:
-            if info.id == name:
-                return info
+            pass
         return DeviceInfo(name, name)
 
 
@@ -289,6 +308,10 @@ def _host_devices(xp: ModuleType) -> list[DeviceInfo]:
     return [DeviceInfo("cpu", _cpu_name())]
 
 
+def _no_floating_point_warnings() -> contextlib.AbstractContextManager[Any]:
+    return np.errstate(over="ignore", invalid="ignore")
+
+
 def _wait_for_nothing(device: Any) -> None:
     pass
 
@@ -300,8 +323,7 @@ def _loop(
 
     def run(rows: np.ndarray, coefficients: np.ndarray) -> Array:
         batches = placement.asarray(rows)
-        # What overflows shows in the losses; NumPy's warnings would only come before.
-        with np.errstate(over="ignore", invalid="ignore"):
+        with placement.quietly():
             # Python floats: a NumPy float64 scalar would promote every float32 update.
             losses = [
                 step(state, data, batches[k, :], numbers)
@@ -325,7 +347,9 @@ def _torch_runner(
 ) -> Runner:
     """A CUDA graph where there is CUDA; XPNET_CUDA_GRAPH=0 in the environment turns it off."""
     if placement.device.type != "cuda" or os.environ.get("XPNET_CUDA_GRAPH") == "0":
-        return _loop(placement, step, state, data)
+        loop = _loop(placement, step, state, data)
+        # Spares each operation what automatic differentiation would have to know of it.
+        return cast(Runner, sys.modules["torch"].inference_mode()(loop))
     return _graph(placement, step, state, data)
 
 
@@ -436,7 +460,7 @@ def _cupy_devices(xp: ModuleType) -> list[DeviceInfo]:
         gpu = runtime.getDeviceProperties(i)
         found.append(
             DeviceInfo(
-                str(xp.cuda.Device(i)),
+                f"cuda:{i}",
                 gpu["name"].decode(),
                 gpu["totalGlobalMem"],
                 _nvidia_driver(),
@@ -463,12 +487,14 @@ def _jax_devices(xp: ModuleType) -> list[DeviceInfo]:
     jax = sys.modules["jax"]
     found = []
     kinds = dict.fromkeys([jax.default_backend(), "cpu"])
-    for device in (device for kind in kinds for device in jax.devices(kind)):
+    numbered = [(kind, *pair) for kind in kinds for pair in enumerate(jax.devices(kind))]
+    for kind, number, device in numbered:
+        name = f"{kind}:{number}"
         if device.platform == "cpu":
-            found.append(DeviceInfo(str(device), _cpu_name()))
+            found.append(DeviceInfo(name, _cpu_name()))
         else:
             limit = (device.memory_stats() or {}).get("bytes_limit")
-            found.append(DeviceInfo(str(device), device.device_kind, limit, _nvidia_driver()))
+            found.append(DeviceInfo(name, device.device_kind, limit, _nvidia_driver()))
     return found
 
 
@@ -482,10 +508,6 @@ def _jax_synchronize(device: Any) -> None:
     jax = sys.modules["jax"]
     # A device works in order, so a new result comes after all that was asked before.
     jax.block_until_ready(jax.device_put(0.0, device) + 1.0)
-
-
-def _copied(state: dict[str, Any]) -> dict[str, Any]:
-    return {k: _copied(v) if isinstance(v, dict) else v for k, v in state.items()}
 
 
 def _rebind(state: dict[str, Any], new: dict[str, Any]) -> None:
@@ -503,21 +525,24 @@ def _scan(
     jax = sys.modules["jax"]
 
     def block(
-        state: dict[str, Any], data: tuple[Array, ...], rows: Array, coefficients: Array
+        state: dict[str, Any], data: tuple[Array, ...], rows: Array, coefficients: Array, one: Array
     ) -> tuple[dict[str, Any], Array]:
         def body(carry: dict[str, Any], inputs: tuple[Array, Array]) -> tuple[Any, Array]:
-            carry = _copied(carry)  # a traced function must not change what it was given
+            carry = jax.tree.map(lambda array: array, carry)  # a new dict, to write to
             loss = step(carry, data, *inputs)
-            return carry, loss
+            # Times 1, because XLA's loops on a CPU are slow (a number at a time) unless they have
+            # two operations, and an update may have one: this makes it two, and changes no value.
+            return jax.tree.map(lambda array: array * one, carry), loss
 
         new, losses = jax.lax.scan(body, state, (rows, coefficients))
         return new, losses
 
     compiled = jax.jit(block)
+    one = placement.floats(np.ones(()))
 
     def run(rows: np.ndarray, coefficients: np.ndarray) -> Array:
         batches, numbers = placement.asarray(rows), placement.floats(coefficients)
-        new, losses = compiled(state, data, batches, numbers)
+        new, losses = compiled(state, data, batches, numbers, one)
         _rebind(state, new)
         return losses
 
@@ -530,7 +555,7 @@ def _strict_device(xp: ModuleType, device: Any) -> Any:
 
 def _strict_devices(xp: ModuleType) -> list[DeviceInfo]:
     names = ("CPU_DEVICE", "device1", "device2")
-    return [DeviceInfo(str(xp.Device(name)), "virtual device") for name in names]
+    return [DeviceInfo(name, "virtual device") for name in names]
 
 
 def _strict_to_host(array: Array) -> np.ndarray:
@@ -557,6 +582,8 @@ BACKENDS: dict[str, Backend] = {
             readable=lambda array: True,
             synchronize=_wait_for_nothing,
             runner=_loop,
+            take=lambda array, rows: array.take(rows, axis=0),
+            quietly=_no_floating_point_warnings,
         ),
         Backend(
             name="cupy",
@@ -569,6 +596,7 @@ BACKENDS: dict[str, Backend] = {
             readable=lambda array: False,
             synchronize=_cupy_synchronize,
             runner=_loop,
+            take=lambda array, rows: array.take(rows, axis=0),
         ),
         Backend(
             name="torch",
@@ -581,6 +609,7 @@ BACKENDS: dict[str, Backend] = {
             readable=lambda array: bool(array.device.type == "cpu"),
             synchronize=_torch_synchronize,
             runner=_torch_runner,
+            take=lambda array, rows: array.index_select(0, rows),
         ),
         Backend(
             name="jax",
@@ -593,6 +622,7 @@ BACKENDS: dict[str, Backend] = {
             readable=_jax_readable,
             synchronize=_jax_synchronize,
             runner=_scan,
+            take=lambda array, rows: array.at[rows].get(mode="promise_in_bounds"),
             float64="turn it on before any array is made: set JAX_ENABLE_X64=1 in the environment "
             "or call jax.config.update('jax_enable_x64', True)",
             float64_environment={"JAX_ENABLE_X64": "1"},
@@ -608,6 +638,8 @@ BACKENDS: dict[str, Backend] = {
             readable=_strict_readable,
             synchronize=_wait_for_nothing,
             runner=_loop,
+            take=lambda array, rows: sys.modules["array_api_strict"].take(array, rows, axis=0),
+            quietly=_no_floating_point_warnings,
         ),
     )
 }

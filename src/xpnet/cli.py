@@ -22,13 +22,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import numpy as np
 
 from . import __version__, datasets
 from .backend import BACKENDS, DTYPES, FOR_TESTS, Placement, backends, place
+from .checks import all_finite
+from .datasets.rows import read_rows
+from .files import replace_atomically
 from .functions import ACTIVATIONS
 from .history import History
 from .losses import OUTPUTS
-from .network import MLP
+from .network import MLP, load
 from .optimizers import OPTIMIZERS
 from .training import Log, NonFiniteLoss, evaluate, fit
 
@@ -134,16 +138,26 @@ debug_option = click.option(
 )
 
 
+dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default="float32")
+force_option = click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+
+
 def placement_options(command: Command) -> Command:
-    """Add ``--backend``, ``--device`` and ``--dtype``."""
+    """Add ``--backend`` and ``--device``."""
     names = [name for name in BACKENDS if name not in FOR_TESTS]
     for option in (
-        click.option("--dtype", type=click.Choice(DTYPES), default="float32"),
         click.option("--device", help="Such as cpu, cuda or cuda:1; default: the library's."),
         click.option("--backend", type=click.Choice(names), default="numpy"),
     ):
         command = option(command)
     return command
+
+
+split_option = click.option(
+    "--split",
+    type=click.Choice(["test", "train"]),
+    help="Which part of a data set.  [default: test]",
+)
 
 
 def dataset_option(command: Command) -> Command:
@@ -187,6 +201,19 @@ def net_options(command: Command) -> Command:
     return command
 
 
+def training_options(command: Command) -> Command:
+    """Add how a net is trained: ``--optimizer``, ``--batch-size``, ``--steps`` and so on."""
+    for option in (
+        click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps."),
+        click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]"),
+        click.option("--batch-size", type=click.IntRange(min=1), default=100),
+        click.option("--learning-rate", type=float, default=0.1),
+        click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd"),
+    ):
+        command = option(command)
+    return command
+
+
 def build(
     inputs: int, classes: int, *, hidden: tuple[int, ...], weight_init: float | str | None,
     **options: Any,
@@ -212,10 +239,10 @@ def prepare(backend: str, dtype: str) -> None:
         os.environ.update(BACKENDS[backend].float64_environment)
 
 
-def load_dataset(name: str, **where: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+def load_dataset(name: str, **options: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Load a data set by its name, or from a folder."""
     if name in DATASETS:
-        loaded: tuple[tuple[Any, Any], tuple[Any, Any]] = DATASETS[name](**where)
+        loaded: tuple[tuple[Any, Any], tuple[Any, Any]] = DATASETS[name](**options)
         return loaded
     if not Path(name).exists():
         known = ", ".join(map(repr, DATASETS))
@@ -223,7 +250,48 @@ def load_dataset(name: str, **where: Any) -> tuple[tuple[Any, Any], tuple[Any, A
             f"unknown dataset {name!r}, and there is no such folder; known are {known}, "
             "and folders of IDX files"
         )
-    return datasets.load_idx(name, **where)
+    return datasets.load_idx(name, **options)
+
+
+def load_model(path: Path, backend: str, device: str | None) -> MLP:
+    """Load a saved net, to where it is to compute."""
+    net = load(path)
+    # Its dtype is known only now, and JAX wants to know it before it is imported.
+    prepare(backend, net.placement.dtype_name)
+    return net.to(backend, device)
+
+
+def load_data(name: str, split: str | None, net: MLP, *, labels: bool) -> tuple[Any, Any]:
+    """Load rows for a net, and their labels (None without): a data set, a folder or a file."""
+    path = Path(name)
+    if name not in DATASETS and not path.exists():
+        raise FileNotFoundError(
+            f"there is no file or folder {name}, nor a data set of this name; known are "
+            f"{', '.join(map(repr, DATASETS))}"
+        )
+    if name in DATASETS or not path.is_file():
+        here = net.placement
+        where = {"xp": here.backend.name, "device": here.device, "dtype": here.dtype_name}
+        train, test = load_dataset(name, **where)
+        x, t = train if split == "train" else test
+    else:
+        if split is not None:
+            raise click.UsageError(f"--split is for data sets; {name} is a file")
+        rows, target = read_rows(path, labels=labels)
+        if rows.ndim > 2:
+            rows = rows.reshape(rows.shape[0], math.prod(rows.shape[1:]))
+        x, t = net.placement.floats(rows), None
+        if rows.dtype == np.uint8:
+            x /= 255
+        if target is not None:
+            floats = target.dtype.kind == "f"
+            t = net.placement.floats(target) if floats else net.placement.asarray(target)
+    if x.ndim != 2 or x.shape[1] != net.layer_sizes[0] or not x.shape[0]:
+        raise ValueError(
+            f"{name}: expected rows of {net.layer_sizes[0]} numbers, which is what the model "
+            f"takes, found shape {tuple(x.shape)}"
+        )
+    return x, t
 
 
 @contextlib.contextmanager
@@ -272,6 +340,38 @@ def show(rows: Iterable[tuple[str, str]]) -> None:
     Console().print(table)
 
 
+def show_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table of numbers, the first two columns left."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = sys.stdout.isatty()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for i, name in enumerate(head):
+        table.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # FORCE_COLOR must not write control characters into a file.
+    Console(width=None if drawn else 120, color_system="auto" if drawn else None).print(table)
+
+
+def as_words(options: dict[str, Any]) -> list[str]:
+    """Return options as they are typed.
+
+    Examples
+    --------
+    >>> as_words({"hidden": (100, 50), "batch_size": 10, "steps": None})
+    ['--hidden', '100,50', '--batch-size', '10']
+    """
+    words = []
+    for name, value in options.items():
+        if value is not None:
+            text = ",".join(map(str, value)) or "none" if name == "hidden" else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
+    return words
+
+
 # --- the commands ----------------------------------------------------------------------------
 
 
@@ -287,13 +387,10 @@ def cli() -> None:
 
 @cli.command()
 @placement_options
+@dtype_option
 @dataset_option
 @net_options
-@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd")
-@click.option("--learning-rate", type=float, default=0.1)
-@click.option("--batch-size", type=click.IntRange(min=1), default=100)
-@click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]")
-@click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps.")
+@training_options
 @click.option(
     "--gradient",
     default="backprop",
@@ -311,7 +408,9 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="The run's folder.  [default: runs/DATASET-BACKEND-TIME]",
 )
-@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+@force_option
+@click.option("--pictures/--no-pictures", default=True, help="Draw the run into PNG files.")
+@click.option("--report", is_flag=True, help="Write report.html: all of it in one file.")
 @click.option("--quiet", is_flag=True, help="Print the summary only.")
 @debug_option
 def train(
@@ -329,25 +428,31 @@ def train(
     validation: int,
     out: Path | None,
     force: bool,
+    pictures: bool,
+    report: bool,
     quiet: bool,
     **described: Any,
 ) -> int:
-    """Train a net on a data set; leave loss.png and history.json.
+    """Train a net on a data set; leave model.safetensors, history.json and pictures.
 
-    The defaults train 784-100-10 on the embedded MNIST in 10,000 steps. Ctrl-C ends a run
-    early: what was trained so far is summed up and written as usual.
+    The pictures are loss.png, confusion.png and mistakes.png of the test images, and weights.png
+    of the first layer. The defaults train 784-100-10 on the embedded MNIST in 10,000 steps.
+    Ctrl-C ends a run early: what was trained so far is summed up and written as usual.
     """
     if steps is not None and epochs is not None:
         raise click.UsageError("give --steps or --epochs, not both")
     if steps is None and epochs is None:
         steps = STEPS
-    from . import plots  # noqa: F401  (without matplotlib the run would fail at its end)
+    if pictures or report:
+        from . import plots  # noqa: F401  (without matplotlib the run would fail at its end)
 
     prepare(backend, dtype)
     where = place(backend, device, dtype)
     with run_folder(out or default_folder(dataset, backend), force) as folder:
         here: dict[str, Any] = {"xp": backend, "device": device, "dtype": dtype}
-        (x, t), (x_test, t_test) = load_dataset(dataset, **here)
+        (x, t), (x_test, t_test) = load_dataset(dataset, flatten=False, **here)
+        shape = x.shape[1:]
+        x, x_test = (where.xp.reshape(a, (a.shape[0], -1)) for a in (x, x_test))
         net = build(x.shape[1], class_count(where, t, t_test), **described, **here)
         held_out = None
         if validation:
@@ -384,10 +489,23 @@ def train(
                 history.test_accuracy = evaluate(net, x_test, t_test)[1]
         finally:
             # Hours of training must not be lost because of what comes after them.
-            history.save(folder / "history.json")
-        history.plot(folder / "loss.png")
+            try:
+                net.save(folder / "model.safetensors")
+            finally:
+                history.save(folder / "history.json")
         show(history.rows())
-        say(f"loss.png and history.json are in {folder}")
+        files = ["model.safetensors", "history.json"]
+        if pictures or report:
+            from . import report as reports
+
+            tested = (net, x_test, t_test, shape) if error is None else ()
+            drawn = reports.pictures(history, *tested)
+            if pictures:
+                files += reports.save_pictures(folder, drawn)
+            if report:
+                reports.save_report(folder / "report.html", history, drawn)
+                files.append("report.html")
+        say(f"{', '.join(files)} are in {folder}")
     if error is not None:
         raise error
     return INTERRUPTED if history.stopped else 0
@@ -410,7 +528,63 @@ def _fit(net: MLP, x: Any, t: Any, *, quiet: bool, **options: Any) -> History:
 
 
 @cli.command()
+@dataset_option
+@net_options
+@training_options
+@dtype_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The folder of the results.  [default: runs/DATASET-compare-TIME]",
+)
+@force_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def compare(*, out: Path | None, force: bool, as_json: bool, **options: Any) -> int:
+    """Train the same net on every backend and device that this machine has.
+
+    One after the other, with the same seed and data. Leaves compare.png and compare.json, and
+    prints the table. The exit code is 1 where a backend that is here failed.
+    """
+    from . import compare as comparison
+    from . import plots  # noqa: F401  (without matplotlib the run would fail at its end)
+
+    if options["steps"] is not None and options["epochs"] is not None:
+        raise click.UsageError("give --steps or --epochs, not both")
+    words = as_words(options)
+    with run_folder(out or default_folder(options["dataset"], "compare"), force) as folder:
+        machine = comparison.machine()
+        rows = comparison.rows_of(machine.pop("backends"))
+        tried = [row for row in rows if row.available]
+        for row in tried:
+            row.reason = "interrupted"  # unless it comes to an end
+        interrupted = False
+        try:
+            for row in tried:
+                click.echo(f"training on {row.name}", err=True)
+                comparison.train(row, words)
+        except KeyboardInterrupt:
+            interrupted = True
+        comparison.relate(rows)
+        if not any(row.history for row in tried):
+            raise RuntimeError(tried[0].reason)
+        result = json.dumps({**machine, "rows": [row.to_dict() for row in rows]}, indent=1)
+        (folder / "compare.json").write_text(result, encoding="utf-8")
+        comparison.figure(rows).savefig(folder / "compare.png")
+        if as_json:
+            click.echo(result)
+        else:
+            show_table(comparison.HEAD, map(comparison.cells, rows))
+            click.echo("\n".join(comparison.notes(machine, rows)))
+            click.echo(f"compare.png and compare.json are in {folder}")
+    if interrupted:
+        return INTERRUPTED
+    return 1 if any(row.reason for row in tried) else 0
+
+
+@cli.command()
 @placement_options
+@dtype_option
 @dataset_option
 @net_options
 @click.option("--output", type=click.Choice(list(OUTPUTS)), default="softmax")
@@ -440,6 +614,104 @@ def check(
     report = net.check_gradient(x[:batch_size, :], t[:batch_size])
     click.echo(str(report))
     return 1 if report.verdict == "failed" else 0
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data")
+@placement_options
+@split_option
+@click.option(
+    "--probabilities", is_flag=True, help="All outputs of each row, in place of its class."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A .csv or .npy file.  [default: standard output, as .csv]",
+)
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
+@debug_option
+def predict(
+    *,
+    model: Path,
+    data: str,
+    backend: str,
+    device: str | None,
+    split: str | None,
+    probabilities: bool,
+    out: Path | None,
+    force: bool,
+) -> None:
+    """Predict the rows of DATA with a saved MODEL: one line for each, with its class.
+
+    Classes are numbers from 0 up, as in the labels of the training. A model whose outputs are no
+    classes (output "sigmoid" or "identity") gives all its outputs.
+
+    DATA is the name of a data set; a folder of the four IDX files; an IDX file of images; an
+    .npy file; or an .npz file with the array x. Arrays are (n, inputs) or images (n, rows,
+    columns): floats as the model was trained with, or uint8, which are divided by 255.
+    """
+    if out is not None:
+        if out.suffix not in (".csv", ".npy"):
+            raise click.UsageError(f"--out must end in .csv or .npy, not {out.name!r}")
+        if not out.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {out.parent}")
+        if out.exists() and not force:
+            raise FileExistsError(f"{out} exists; --force replaces it")
+    net = load_model(model, backend, device)
+    x, _ = load_data(data, split, net, labels=False)
+    outputs = net.placement.to_host(net.predict(x))
+    if not all_finite(np, outputs):
+        raise ValueError(f"{model} predicts NaN or infinity for some rows")
+    classes = net.output.sums_to_one and not probabilities
+    result = outputs.argmax(axis=1) if classes else outputs
+    if out is not None and out.suffix == ".npy":
+        replace_atomically(out, lambda file: np.save(file, result))
+        return
+    lines = result[:, np.newaxis] if classes else result
+    text = "".join(",".join(map(str, line)) + "\n" for line in lines)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        replace_atomically(out, lambda file: file.write(text.encode("ascii")))
+
+
+@cli.command("evaluate")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data")
+@placement_options
+@split_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def evaluate_model(
+    *,
+    model: Path,
+    data: str,
+    backend: str,
+    device: str | None,
+    split: str | None,
+    as_json: bool,
+) -> None:
+    """Measure the loss and the accuracy of a saved MODEL on DATA.
+
+    DATA is the name of a data set; a folder of the four IDX files; or an .npz file with the
+    arrays x, as for predict, and t: class numbers (n,), or a row of targets for each row of x.
+    """
+    net = load_model(model, backend, device)
+    x, t = net.checked_data(*load_data(data, split, net, labels=True))
+    loss, accuracy = evaluate(net, x, t)
+    if as_json:
+        told: dict[str, Any] = {"model": str(model), "data": data, "rows": x.shape[0]}
+        numbers = {"loss": loss, "accuracy": accuracy}
+        # JSON has no NaN.
+        told |= {k: v if v is not None and math.isfinite(v) else None for k, v in numbers.items()}
+        click.echo(json.dumps(told, indent=2))
+        return
+    rows = [("model", repr(net)[1:-1]), ("data", f"{data}, {x.shape[0]:,} rows")]
+    rows.append(("loss", f"{loss:.4f}"))
+    if accuracy is not None:
+        rows.append(("accuracy", f"{100 * accuracy:.2f} %"))
+    show(rows)
 
 
 @cli.command()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .files import replace_atomically
+from .markup import table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +26,9 @@ class History:
         Steps done.
     seconds : float
         From the first step to the last.
+    block_steps, block_seconds : list
+        At the end of each block: the steps done, and the seconds from the first step on. The
+        first blocks include what libraries do once: compile, record, warm up.
     validation_steps, validation_loss, validation_accuracy : list
         Where a validation set was given: the step, the loss and the accuracy at each look.
     test_accuracy : float or None
@@ -41,6 +46,8 @@ class History:
         self.environment = environment or {}
         self.seconds = 0.0
         self.steps = 0
+        self.block_steps: list[int] = []
+        self.block_seconds: list[float] = []
         self.validation_steps: list[int] = []
         self.validation_loss: list[float] = []
         self.validation_accuracy: list[float | None] = []
@@ -60,11 +67,15 @@ class History:
         self._blocks.append(np.asarray(losses, dtype=np.float64))
         self.steps += len(losses)
         self.seconds = seconds
+        self.block_steps.append(self.steps)
+        self.block_seconds.append(seconds)
 
     def truncate(self, steps: int) -> None:
         """Forget what came after `steps`."""
         self._blocks = [self.loss[:steps]]
         self.steps = steps
+        whole = sum(end <= steps for end in self.block_steps)
+        del self.block_steps[whole:], self.block_seconds[whole:]
 
     def validate(self, loss: float, accuracy: float | None) -> None:
         """Record a look at the validation set, after the steps so far."""
@@ -143,6 +154,7 @@ class History:
             "stopped": self.stopped,
             "test_accuracy": self.test_accuracy,
             "loss": _finite_or_none(self.loss),
+            "blocks": {"step": self.block_steps, "seconds": self.block_seconds},
             "validation": {
                 "step": self.validation_steps,
                 "loss": _finite_or_none(self.validation_loss),
@@ -158,20 +170,19 @@ class History:
         path : path-like
             An existing file is replaced once the new one is complete.
 
+        Raises
+        ------
+        OSError
+            The file cannot be written; an existing one is as it was.
+
         Examples
         --------
         >>> import tempfile, pathlib
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     History().save(pathlib.Path(folder, "history.json"))
         """
-        path = Path(path)
-        # A reader, or a crash, must never find half a file under the final name.
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            partial.write_text(json.dumps(self.to_dict(), allow_nan=False), encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        text = json.dumps(self.to_dict(), allow_nan=False, default=_plain)
+        replace_atomically(path, lambda file: file.write(text.encode("utf-8")))
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw the loss over the steps, raw and smoothed (needs matplotlib).
@@ -193,6 +204,9 @@ class History:
             figure.savefig(path)
         return figure
 
+    def _repr_html_(self) -> str:
+        return table(self.rows())
+
     def __repr__(self) -> str:
         if not self.steps:
             return "<History: no steps>"
@@ -205,6 +219,13 @@ def _finite_or_none(values: Any) -> list[float | None]:
     # JSON knows neither NaN nor infinity; None is a NaN to NumPy.
     finite = np.isfinite(np.asarray(values, dtype=np.float64)).tolist()
     return [float(v) if ok else None for v, ok in zip(values, finite, strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    # A setting may be a NumPy number, which JSON does not know.
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} cannot be saved as JSON: {value!r}")
 
 
 def _number(value: float) -> str:

@@ -196,7 +196,7 @@ def sigmoid_cross_entropy(
     xp = array_namespace(logits)
     n = logits.shape[0]
     terms = xp.log1p(xp.exp(-xp.abs(logits)))
-    terms += xp.where(logits > 0, logits, 0.0)
+    terms += xp.maximum(logits, 0.0)
     terms -= logits * target
     y = sigmoid(logits)
     y -= target

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+import functools
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 
 from . import gradcheck, numerical, structured
-from .backend import Array, place
+from .backend import DTYPES, Array, Placement, place
 from .checks import all_finite, finite_number, item_bytes, known, positive_integer
+from .files import FileError, load_arrays, said, save_arrays
 from .functions import ACTIVATIONS, Activation
 from .losses import OUTPUTS, index_rows, one_hot
+from .markup import paragraph, table
 from .structured import Point
 
 Params = dict[str, Array]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Predictions over many rows are computed in pieces of about this many bytes.
 CHUNK_BYTES = 64 * 2**20
 
 # The labels of a data set are kept as one-hot rows up to this many bytes.
 ROWS_BYTES = 16 * 2**20
+
+
+def _quietly(method: Callable[P, R]) -> Callable[P, R]:
+    """Compute in the backend's own context: what overflows shows in the result."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        net: MLP = args[0]  # type: ignore[assignment]
+        with net.placement.quietly():
+            return method(*args, **kwargs)
+
+    return call
 
 
 class MLP:
@@ -79,6 +99,26 @@ class MLP:
         dtype: Any = None,
         seed: int | None = None,
     ) -> None:
+        self._define(layer_sizes, activation, output, weight_init, l2)
+        deviation = _weight_deviation(weight_init)
+        self.placement = place(xp, device, dtype)
+        self.params: Params = {}
+        rng = np.random.default_rng(seed)
+        for i in range(1, self.depth + 1):
+            n_in, n_out = self.layer_sizes[i - 1 : i + 1]
+            weights = rng.standard_normal((n_in, n_out)) * deviation(n_in, n_out)
+            self.params[f"W{i}"] = _placed(self.placement, weights)
+            self.params[f"b{i}"] = _placed(self.placement, np.zeros(n_out))
+
+    def _define(
+        self,
+        layer_sizes: Sequence[int],
+        activation: str | Activation,
+        output: str,
+        weight_init: str | float,
+        l2: float,
+    ) -> None:
+        """Set what the net is, apart from its parameters and their place, or raise."""
         self.layer_sizes = _layer_sizes(layer_sizes)
         self.activation = (
             activation
@@ -87,19 +127,12 @@ class MLP:
         )
         self.output = known(OUTPUTS, output, "output")
         self.l2 = finite_number(l2, "l2", minimum=0.0)
-        self.weight_init = weight_init
-        deviation = _weight_deviation(weight_init)
-        self.placement = place(xp, device, dtype)
-        self.params: Params = {}
-        rng = np.random.default_rng(seed)
-        for i in range(1, self.depth + 1):
-            n_in, n_out = self.layer_sizes[i - 1 : i + 1]
-            weights = rng.standard_normal((n_in, n_out)) * deviation(n_in, n_out)
-            self.params[f"W{i}"] = self.placement.floats(weights)
-            self.params[f"b{i}"] = self.placement.floats(np.zeros(n_out))
+        _weight_deviation(weight_init)
+        self.weight_init = weight_init if isinstance(weight_init, str) else float(weight_init)
 
     # --- what users call ---------------------------------------------------------------------
 
+    @_quietly
     def predict(self, x: Array) -> Array:
         """Predictions: probabilities for "softmax" and "sigmoid", values for "identity".
 
@@ -126,6 +159,7 @@ class MLP:
         """
         return self.output.link(self._logits(self._checked_input(x)))
 
+    @_quietly
     def loss(self, x: Array, t: Array) -> Array:
         """Mean loss over a batch, the L2 term included.
 
@@ -159,6 +193,7 @@ class MLP:
         value, _ = self.output.loss(self._logits(x), target)
         return self._with_l2(value, self.params)
 
+    @_quietly
     def accuracy(self, x: Array, t: Array) -> Array:
         """Share of the rows that are predicted right.
 
@@ -225,6 +260,7 @@ class MLP:
         """
         return self.loss_and_gradient(x, t)[1]
 
+    @_quietly
     def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Params]:
         """`loss` and `gradient` from one pass.
 
@@ -256,6 +292,7 @@ class MLP:
         x, target = self._checked(x, t)
         return self.backpropagate(self.params, x, target)
 
+    @_quietly
     def numerical_gradient(
         self, x: Array, t: Array, *, step: float | None = None, method: str = "structured"
     ) -> Params:
@@ -306,6 +343,7 @@ class MLP:
             step = finite_number(step, "step", minimum=0.0, exclusive=True)
         return known(methods, method, "method")(self.params, x, target, step)
 
+    @_quietly
     def check_gradient(
         self, x: Array, t: Array, *, gradient: Params | None = None
     ) -> gradcheck.GradientReport:
@@ -384,8 +422,65 @@ class MLP:
         net = object.__new__(type(self))
         net.__dict__.update(self.__dict__)
         net.placement = target
-        net.params = {key: target.floats(here.to_host(v)) for key, v in self.params.items()}
+        net.params = {key: _placed(target, here.to_host(v)) for key, v in self.params.items()}
         return net
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the net in a safetensors file; `xpnet.load` reads it, on any backend.
+
+        The file has the parameters and a description of the net. An activation of your own is
+        saved by its name only.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced once the new one is whole, on the disk, and has been
+            read back.
+
+        Raises
+        ------
+        ValueError
+            The parameters are no longer those of the net: other keys, shapes or dtypes.
+        OSError
+            The file cannot be written; an existing one is as it was.
+
+        Notes
+        -----
+        Waits for the device. A net of a subclass is saved as the class of xpnet that it extends.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile, xpnet
+        >>> net = MLP([4, 3], seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "model.safetensors")
+        ...     net.save(path)
+        ...     xpnet.load(path)
+        <MLP 4-3, sigmoid, softmax: 15 parameters, float32, numpy on cpu>
+        """
+        arrays = {key: self.placement.to_host(p) for key, p in self.params.items()}
+        wrong = _wrong_params(arrays, self.layer_sizes, self.placement.dtype_name)
+        if wrong:
+            raise ValueError(f"params {wrong}")
+        save_arrays(path, arrays, self.description())
+
+    def description(self) -> dict[str, Any]:
+        """Return what the net is, as plain Python objects: all but the parameters' values."""
+        from . import __version__
+
+        name = self.activation.name
+        return {
+            "kind": "model",
+            "class": next(k for k, kind in CLASSES.items() if isinstance(self, kind)),
+            "layer_sizes": list(self.layer_sizes),
+            "activation": name,
+            "own_activation": self.activation != ACTIVATIONS.get(name),
+            "output": self.output.name,
+            "weight_init": self.weight_init,
+            "l2": self.l2,
+            "dtype": self.placement.dtype_name,
+            "xpnet": __version__,
+        }
 
     def __repr__(self) -> str:
         here = self.placement
@@ -396,6 +491,13 @@ class MLP:
             f"{self.activation.name}, {self.output.name}{l2}: {count:,} parameters, "
             f"{here.dtype_name}, {here.backend.name} on {here.device}>"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, " × ".join(map(str, array.shape)), f"{math.prod(array.shape):,}")
+            for name, array in self.params.items()
+        ]
+        return paragraph(repr(self)[1:-1]) + table(rows, head=("", "shape", "numbers"))
 
     # --- the arithmetic ----------------------------------------------------------------------
 
@@ -429,7 +531,7 @@ class MLP:
         loss, d = self.output.loss(logits, target, 1.0 if scale is None else scale)
         gradient = {}
         for i in range(self.depth, 0, -1):
-            gradient[f"W{i}"] = z[i - 1].T @ d
+            gradient[f"W{i}"] = (d.T @ z[i - 1]).T  # in the memory order of the weights
             gradient[f"b{i}"] = xp.sum(d, axis=0)
             if i > 1:
                 d = d @ params[f"W{i}"].T
@@ -609,6 +711,123 @@ class TwoLayerNet(MLP):
             dtype=dtype,
             seed=seed,
         )
+
+
+# The classes that files name, the more special ones first.
+CLASSES: dict[str, type[MLP]] = {"TwoLayerNet": TwoLayerNet, "MLP": MLP}
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    xp: Any = None,
+    device: Any = None,
+    activation: Activation | None = None,
+) -> MLP:
+    """Load a net that `net.save` has saved, on this or any other backend.
+
+    No code of the file is run.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    xp, device
+        Where the net is to live; see `xpnet.place`. Default: NumPy. Its dtype is as saved.
+    activation : Activation, optional
+        For a net with an activation of your own, which a file cannot hold.
+
+    Returns
+    -------
+    MLP or TwoLayerNet
+        As it was saved.
+
+    Raises
+    ------
+    FileError
+        The file is damaged, is no model of xpnet, is of a newer version, or has an activation
+        that is neither known nor given. The message says which.
+    OSError
+        The file is not there, or cannot be read.
+    ValueError
+        `activation` has another name than the net's.
+    BackendNotAvailable
+        The library is missing, or has no such device, or no such dtype.
+
+    Examples
+    --------
+    See `MLP.save`:
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.safetensors")
+    ...     TwoLayerNet(4, 3, 2).save(path)
+    ...     load(path)
+    <TwoLayerNet 4-3-2, sigmoid, softmax: 23 parameters, float32, numpy on cpu>
+    """
+    if activation is not None and not isinstance(activation, Activation):
+        raise TypeError(f"activation must be an Activation, not {type(activation).__name__}")
+    arrays, told = load_arrays(path)
+    try:
+        if told["kind"] != "model":
+            raise ValueError(f"it is no model, but {told['kind']!r:.50}")
+        net = object.__new__(known(CLASSES, told["class"], "class"))
+        dtype = known({name: name for name in DTYPES}, told["dtype"], "dtype")
+        name, own = told["activation"], told["own_activation"]
+        if activation is None and own:
+            raise ValueError(f"its activation {name!r:.50} is not one of xpnet's: give activation=")
+        net._define(
+            told["layer_sizes"],
+            activation or name,
+            told["output"],
+            told["weight_init"],
+            told["l2"],
+        )
+        wrong = _wrong_params(arrays, net.layer_sizes, dtype)
+        if wrong:
+            raise ValueError(f"its parameters {wrong}")
+    except KeyError as error:
+        raise FileError(f"{path}: expected a model, found a description without {error}") from error
+    except (TypeError, ValueError) as error:
+        raise FileError(f"{path}: expected a model that can be loaded: {said(error)}") from error
+    if net.activation.name != name:
+        raise ValueError(f"activation is {net.activation.name!r}; {path} was saved with {name!r}")
+    net.placement = place(xp, device, dtype)
+    net.params = {key: _placed(net.placement, arrays[key]) for key in _shapes(net.layer_sizes)}
+    return net
+
+
+def _shapes(layer_sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """The shape of each parameter."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, sizes in enumerate(itertools.pairwise(layer_sizes), 1):
+        shapes[f"W{i}"], shapes[f"b{i}"] = sizes, sizes[1:]
+    return shapes
+
+
+def _wrong_params(
+    arrays: Mapping[str, np.ndarray], layer_sizes: Sequence[int], dtype: str
+) -> str | None:
+    """What of the arrays contradicts the net's description, None where nothing does."""
+    shapes = _shapes(layer_sizes)
+    for key in arrays:
+        if key not in shapes:
+            return f"have {key!r:.50}, which a net of these layer_sizes does not have"
+    for key, shape in shapes.items():
+        found = arrays.get(key)
+        if found is None:
+            return f"lack {key}, {dtype} of shape {shape}"
+        if found.shape != shape or found.dtype.name != dtype:
+            return f"have {key} as {found.dtype} {found.shape}; expected {dtype} {shape}"
+    return None
+
+
+def _placed(where: Placement, values: np.ndarray) -> Array:
+    """Move a parameter, the weights that lead to one unit side by side in memory.
+
+    Libraries are fastest so: z @ W and (d.T @ z).T both run along the inputs, which are many.
+    """
+    return where.floats(values.T).T if values.ndim == 2 else where.floats(values)
 
 
 def _layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -239,12 +239,12 @@ def make_step(net: MLP, optimizer: Optimizer, compute: Callable[..., tuple[Array
     It is one function of arrays, written once; how many of them run, and whether they are
     looped, compiled or captured, is the backend's affair.
     """
-    xp = net.placement.xp
+    take = net.placement.take
 
     def step(
         state: dict[str, Any], data: tuple[Array, ...], rows: Array, numbers: Sequence[Any]
     ) -> Array:
-        x, t = (xp.take(array, rows, axis=0) for array in data)
+        x, t = (take(array, rows) for array in data)
         scale = numbers[0] if optimizer.folds_rate else None
         loss, gradient = compute(state["params"], x, net.target_rows(t), scale)
         optimizer.update(state["params"], gradient, state["slots"], numbers)

@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from xpnet.files import FileError
+
 __all__ = ["IDXError", "read_idx"]
 
 # The type codes of the format: http://yann.lecun.com/exdb/mnist/ ("the IDX file format").
@@ -43,8 +45,8 @@ _XZ_MEMORY = 128 << 20
 _Read = Callable[[int], bytes]
 
 
-class IDXError(ValueError):
-    """A file that is not what it should be; the message names it, what was expected, what came."""
+class IDXError(FileError):
+    """A file that is no whole IDX file; the message names it, what was expected, what came."""
 
 
 class _Damaged(Exception):
