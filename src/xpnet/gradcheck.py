@@ -8,11 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj
+from array_api_compat import array_namespace, device
 
 from . import structured
 from .backend import placement_of
-from .checks import finite_number, positive_integer
+from .checks import (
+    finite_number,
+    is_kind,
+    positive_integer,
+    refuse_other_than_array,
+    seed_or_none,
+)
 from .markup import paragraph, table
 from .numerical import MAX_BYTES, Sampler, as_dict, default_step
 
@@ -289,6 +295,7 @@ def check_gradient(
         step = finite_number(step, "step", minimum=0.0, exclusive=True)
     if directions is not None:
         directions = positive_integer(directions, "directions")
+    seed = seed_or_none(seed)
     sampler = Sampler(f, x, vectorized=vectorized, max_bytes=max_bytes)
     for array in sampler.arrays.values():
         refuse_reduced_precision(array)
@@ -829,22 +836,22 @@ def refuse_reduced_precision(x: Array) -> None:
 def _checked_gradient(gradient: Any, x: Any, name: str = "gradient") -> dict[Any, Host]:
     """Return the gradient under test on the host in float64, or raise where it does not fit."""
     if isinstance(x, dict) != isinstance(gradient, dict):
-        kinds = ["a dict of arrays" if isinstance(v, dict) else "an array" for v in (x, gradient)]
-        raise TypeError(f"x is {kinds[0]}, but {name} is {kinds[1]}")
+        expected = "a dict of arrays" if isinstance(x, dict) else "an array"
+        raise TypeError(f"{name} must be {expected}, not {type(gradient).__name__}")
     points = as_dict(x)
     arrays = gradient if isinstance(gradient, dict) else {None: gradient}
     if arrays.keys() != points.keys():
-        raise ValueError(f"{name} has the keys {sorted(arrays)}, but x has {sorted(points)}")
+        keys = [sorted(map(str, part)) for part in (arrays, points)]
+        raise ValueError(f"{name} has the keys {keys[0]}, but x has {keys[1]}")
     host = {}
     for key, point in points.items():
         what = name if key is None else f"{name}[{key!r}]"
         array, xp = arrays[key], array_namespace(point)
-        if not is_array_api_obj(array):
-            raise TypeError(f"{what} must be an array, not {type(array).__name__}")
+        refuse_other_than_array(array, what)
         if array_namespace(array) is not xp:
             came = array_namespace(array).__name__
             raise TypeError(f"{what} is an array of {came}; expected {xp.__name__}")
-        if not xp.isdtype(array.dtype, "real floating"):
+        if not is_kind(xp, array.dtype, "real floating"):
             raise TypeError(f"{what} must be a floating-point array, not {array.dtype}")
         if tuple(array.shape) != tuple(point.shape):
             raise ValueError(
