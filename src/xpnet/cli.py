@@ -26,6 +26,7 @@ import numpy as np
 
 from . import __version__, datasets
 from .backend import BACKENDS, DTYPES, FOR_TESTS, Placement, backends, place
+from .callbacks import Log
 from .checks import all_finite
 from .datasets.rows import read_rows
 from .files import replace_atomically
@@ -34,7 +35,7 @@ from .history import History
 from .losses import OUTPUTS
 from .network import MLP, load
 from .optimizers import OPTIMIZERS
-from .training import Log, NonFiniteLoss, evaluate, fit
+from .training import NonFiniteLoss, evaluate, fit
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

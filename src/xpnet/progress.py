@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from .training import Progress
+    from .callbacks import Progress
 
 
 class ProgressBar:

@@ -1,0 +1,116 @@
+"""Kill a training with SIGKILL at random moments, resume it, and compare with one left alone.
+
+    python tests/kill_training.py --backend numpy --count 50
+
+Each time: a new process trains with checkpoints, often enough that most of its time is spent
+writing them; it is killed at a random moment, sometimes twice; another process resumes it to
+the end. Parameters and losses must be those of an undisturbed run, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+STEPS = 1500
+EVERY = 15
+
+
+def train(backend: str, folder: Path) -> None:
+    """Train to the end, from the newest checkpoint on; leave the outcome in result.npz."""
+    import numpy as np
+
+    import xpnet
+
+    rng = np.random.default_rng(0)
+    here = xpnet.place(backend)
+    x, t = here.floats(rng.normal(size=(500, 20))), here.asarray(rng.integers(0, 3, 500))
+    net = xpnet.MLP([20, 32, 3], xp=backend, seed=0)
+    print("ready", flush=True)
+    history = xpnet.fit(
+        net, x, t, steps=STEPS, batch_size=20, optimizer="adam", learning_rate=0.01,
+        validation=(x, t), callbacks=[xpnet.EarlyStopping(patience=1000)],
+        checkpoint=folder / "checkpoints", checkpoint_every=EVERY, resume=True,
+    )  # fmt: skip
+    outcome = {key: here.to_host(p) for key, p in net.params.items()}
+    looks = history.validation_steps, history.validation_loss, history.validation_accuracy
+    np.savez(folder / "result.npz", loss=history.loss, looks=np.asarray(looks), **outcome)
+
+
+def started(backend: str, folder: Path) -> subprocess.Popen[str]:
+    """Start a training, and return once it is about to begin."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--train", str(folder), "--backend", backend],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n", f"the training ended with {process.wait()}"
+    return process
+
+
+def finished(backend: str, folder: Path) -> dict:
+    """Run a training to its end; return the outcome."""
+    import numpy as np
+
+    process = started(backend, folder)
+    assert process.wait() == 0, "the resumed training failed"
+    with np.load(folder / "result.npz") as result:
+        return dict(result)
+
+
+def survived(backend: str, count: int, seed: int = 0) -> tuple[int, int, int]:
+    """Kill so many trainings; return how many ended alike, how many were killed while a
+    checkpoint was being written, and how many had ended before they could be killed.
+    """
+    rng = random.Random(seed)
+    alike = writing = late = 0
+    with tempfile.TemporaryDirectory() as place:
+        start = time.perf_counter()
+        expected = finished(backend, Path(place, "undisturbed"))
+        seconds = time.perf_counter() - start
+        for number in range(count):
+            folder = Path(place, str(number))
+            for _ in range(rng.choice([1, 1, 2])):
+                process = started(backend, folder)
+                time.sleep(rng.uniform(0.0, seconds))
+                late += process.poll() is not None
+                process.kill()
+                process.wait()
+                partial = list((folder / "checkpoints").glob(".*.partial"))
+                writing += bool(partial)
+            found = finished(backend, folder)
+            assert found.keys() == expected.keys()
+            same = all(found[key].tobytes() == expected[key].tobytes() for key in expected)
+            alike += same
+            if not same:
+                print(f"run {number} differs", flush=True)
+    return alike, writing, late
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backend", default="numpy")
+    parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.train:
+        options.train.mkdir(exist_ok=True)
+        train(options.backend, options.train)
+        return
+    alike, writing, late = survived(options.backend, options.count, options.seed)
+    print(
+        f"{options.backend}: {alike} of {options.count} killed trainings ended as the undisturbed "
+        f"one, bit for bit; {writing} kills while a checkpoint was being written, {late} too late"
+    )
+    sys.exit(alike != options.count)
+
+
+if __name__ == "__main__":
+    main()
