@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -123,6 +125,13 @@ def function(value: Callable[..., T], name: str) -> Callable[..., T]:
     if not callable(value):
         raise TypeError(f"{name} must be a function, not {type(value).__name__}")
     return value
+
+
+def file_path(value: str | os.PathLike[str], name: str) -> Path:
+    """Return `value` as a Path, or raise where it is none."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, not {type(value).__name__}")
+    return Path(value)
 
 
 def all_finite(xp: Any, x: Any, dtype: Any = None) -> bool:

@@ -301,8 +301,8 @@ def floating_namespace(x: Array, name: str = "x") -> ModuleType:
     # tested: a float16 has no digits to take a difference from.
     if not (x.dtype == xp.float32 or x.dtype == xp.float64):
         raise TypeError(
-            f"{name} must be a floating-point array, float32 or float64, not {x.dtype}: convert "
-            "it with xp.astype (and scale images to [0, 1])"
+            f"{name} must be a floating-point array, not {x.dtype}: convert it with xp.astype to "
+            "float32 or float64 (and scale images to [0, 1])"
         )
     return xp
 

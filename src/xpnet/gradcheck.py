@@ -355,7 +355,9 @@ class _Comparison:
         same = (error == 0) & (self.gradient == 0)
         unclear = ~failed & ~kink & ~same & (self.noise > RESOLUTION * self.scale)
         tiny = np.finfo(np.float64).tiny
-        excess = np.where(np.isnan(error), np.inf, error / (self.noise + self.kink + tiny))
+        with np.errstate(over="ignore"):
+            excess = error / (self.noise + self.kink + tiny)
+        excess = np.where(np.isnan(error), np.inf, excess)
         at = np.unravel_index(int(np.argmax(excess)), error.shape)
         worst = self.entry or Entry(
             tuple(map(int, at)) if error.shape == self.shape else None,
@@ -596,18 +598,24 @@ def check_point(
     own = OWN_ROUNDING * eps * (np.abs(predicted) + np.abs(read(point.target))) + tiny
     found: dict[str, _Comparison] = {}
     slopes, derivative = {}, {}
-    # √Σ (pre-activation · slope)² over the layers behind: what their rounding does to the loss.
+    # √Σ (value · slope)² over what comes behind: what its rounding does to the loss.
     behind = np.zeros((n, 1))
     for layer in range(point.depth, 0, -1):
         z = read(point.z[layer - 1]).astype(np.float64)
         if layer < point.depth:
             derivative[layer] = _derivative(point, layer, read)
             own = _carried(derivative[layer], own, params[f"W{layer + 1}"]) + tiny
-        slope, error, jump = _measured(point, layer, behind, read)
+        rounded = behind
+        if layer < point.depth:
+            flow = slopes[layer + 1] @ params[f"W{layer + 1}"].T
+            outputs = read(point.z[layer]).astype(np.float64) * flow
+            behind = np.hypot(behind, np.hypot.reduce(outputs, axis=1, keepdims=True))
+            rounded = np.hypot(rounded, outputs)
+        slope, error, jump = _measured(point, layer, rounded, read)
         slopes[layer] = slope
         if layer < point.depth:
-            rounded = (1.0 + np.abs(read(point.a[layer - 1]))) * slope
-            behind = np.hypot(behind, np.hypot.reduce(rounded, axis=1, keepdims=True))
+            inner = (1.0 + np.abs(read(point.a[layer - 1]))) * slope
+            behind = np.hypot(behind, np.hypot.reduce(inner, axis=1, keepdims=True))
         penalty = l2 * params[f"W{layer}"]
         parts: dict[str, tuple[Host, Any]] = {
             f"W{layer}": (z, penalty),
@@ -628,7 +636,7 @@ def check_point(
 
 
 def _measured(
-    point: structured.Point, layer: int, behind: Host, read: Callable[[Array], Host]
+    point: structured.Point, layer: int, rounded: Host, read: Callable[[Array], Host]
 ) -> tuple[Host, Host, Host]:
     """Return slope, its error and its jump at a kink for every G, each (n, units).
 
@@ -639,7 +647,7 @@ def _measured(
     radius = structured.default_radius(point, layer, gain)
     smooth = point.activation.smooth or layer == point.depth
     tried = [
-        _with_radius(point, layer, factor * radius, behind, read)
+        _with_radius(point, layer, factor * radius, rounded, read)
         for factor in ((1.0,) if smooth else (1.0, 1 / 8, 1 / 64))
     ]
     slope, error, jump = tried[0]
@@ -653,7 +661,7 @@ def _measured(
 
 
 def _with_radius(
-    point: structured.Point, layer: int, radius: Array, behind: Host,
+    point: structured.Point, layer: int, radius: Array, rounded: Host,
     read: Callable[[Array], Host],
 ) -> tuple[Host, Host, Host]:  # fmt: skip
     slopes, jumps, sizes = [], [], []
@@ -668,14 +676,16 @@ def _with_radius(
     # Most samples are at no kink, and the errors of the others stand out. Where nothing moves
     # there is no error to compare with.
     usual = float(np.median(error[error > 0])) if np.any(error) else 0.0
-    kinked = jump > 16.0 * usual + 64.0 * eps * np.max(np.abs(slope))
+    least = 64.0 * eps * np.max(np.abs(slope))
+    kinked = jump > 16.0 * usual + least
+    below = np.minimum(jump, least)  # too little to tell a kink from rounding
     jump = np.where(kinked, np.maximum(jump, 2.0 * error), 0.0)
     error = np.where(kinked, 0.0, error)
     # Chance may hide the noise of one G, or of all in a small net: not below the others', and
-    # not below the rounding of the moved pre-activation, of those behind it, and of G itself.
+    # not below the rounding of the moved pre-activation, of all behind it, and of G itself.
     size = 1.0 if layer == point.depth else 1.0 + np.abs(read(point.a[layer - 1]))
-    floor = np.hypot(size * slope, behind) + np.maximum.reduce(sizes)
-    floor *= eps / float(read(radius))
+    floor = np.hypot(size * slope, rounded) + np.maximum.reduce(sizes)
+    floor = floor * eps / float(read(radius)) + below
     usual = np.hypot.reduce(error, axis=None) / math.sqrt(error.size)
     return slope, np.hypot(np.hypot(error, usual), floor), jump
 
@@ -837,7 +847,8 @@ def _checked_gradient(gradient: Any, x: Any, name: str = "gradient") -> dict[Any
     """Return the gradient under test on the host in float64, or raise where it does not fit."""
     if isinstance(x, dict) != isinstance(gradient, dict):
         expected = "a dict of arrays" if isinstance(x, dict) else "an array"
-        raise TypeError(f"{name} must be {expected}, not {type(gradient).__name__}")
+        came = "a dict" if isinstance(gradient, dict) else f"a {type(gradient).__name__}"
+        raise TypeError(f"{name} must be {expected}, as x is; not {came}")
     points = as_dict(x)
     arrays = gradient if isinstance(gradient, dict) else {None: gradient}
     if arrays.keys() != points.keys():

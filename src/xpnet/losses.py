@@ -137,7 +137,6 @@ def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
 
 def _checked(loss: Callable[P, R]) -> Callable[P, R]:
     """Refuse arrays that are none, or do not go together; `_unchecked` gives the bare loss."""
-
     signature = inspect.signature(loss)
 
     @functools.wraps(loss)
@@ -165,6 +164,8 @@ def _refuse_rows(logits: Array, target: Array, **others: Any) -> None:
         moves = others["moves"]
         k = moves.shape[-1] if is_array(moves) and moves.ndim == 3 else "k"
         arrays["moves"] = (moves, (*logits.shape, k))
+    if others.get("weights") is not None:
+        arrays["weights"] = (others["weights"], (logits.shape[0], 1))
     for name, (array, shape) in arrays.items():
         if floating_namespace(array, name) is not xp:
             came = array_namespace(array).__name__
@@ -268,9 +269,10 @@ def sigmoid_cross_entropy(
     """
     xp = array_namespace(logits)
     n = logits.shape[0]
-    terms = xp.log1p(xp.exp(-xp.abs(logits)))
-    terms += xp.maximum(logits, 0.0)
+    # In this order: where the two large parts cancel, what is left keeps its digits.
+    terms = xp.maximum(logits, 0.0)
     terms -= logits * target
+    terms += xp.log1p(xp.exp(-xp.abs(logits)))
     y = sigmoid(logits)
     y -= target
     y *= scale / n
