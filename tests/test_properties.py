@@ -146,8 +146,9 @@ def laid_out(lib, host, layout):
 def arrays(draw, lib, shape, dtype, elements=None, swapped=False):
     """An array of the library and a NumPy array of its values.
 
-    `swapped`: in the other byte order too, which nets take from NumPy. Half of them come from Hypothesis's own generator for the array API; the others are NumPy's,
+    Half of them come from Hypothesis's own generator for the array API; the others are NumPy's,
     brought over, so that they come in layouts and with the subnormals that a library flushes.
+    `swapped`: NumPy's in the other byte order too, which nets take and functions refuse.
     """
     if elements is None and draw(st.booleans()):
         shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
@@ -250,7 +251,7 @@ def test_elementwise(lib, name, data):
         got = np.where((host > 0) & (host < tiny(dtype)) & (got == 0), 1, got)
     close(got, expected, units * eps(dtype) * np.abs(expected) + lost * tiny(dtype), dtype)
     low, high = RANGES.get(name, (-np.inf, np.inf))
-    assert np.all((got >= low) & (got <= high))
+    assert np.all((got >= low) & (got <= high * (1 + 2 * eps(dtype))))  # up to rounding
     np.testing.assert_array_equal(lib.host(x), before, err_msg="the argument was written to")
 
 
@@ -1188,7 +1189,9 @@ def public(module):
     return {
         name: thing
         for name, thing in vars(module).items()
-        if not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__
+        if not name.startswith("_")
+        and (inspect.isfunction(thing) or inspect.isclass(thing))
+        and thing.__module__ == module.__name__
     }
 
 

@@ -71,7 +71,7 @@ def sigmoid_grad(x: Array) -> Array:
     Returns
     -------
     array
-        Same shape and dtype; values in [0, 1/4].
+        Same shape and dtype; values in [0, 1/4], up to rounding.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def tanh_grad(x: Array) -> Array:
     Returns
     -------
     array
-        Same shape and dtype; values in [0, 1].
+        Same shape and dtype; values in [0, 1], up to rounding.
 
     Raises
     ------

@@ -597,7 +597,8 @@ def check_point(
     # Rounding of the gradient under test: that of the logits' gradient, carried backward.
     own = OWN_ROUNDING * eps * (np.abs(predicted) + np.abs(read(point.target))) + tiny
     found: dict[str, _Comparison] = {}
-    slopes, derivative = {}, {}
+    slopes: dict[int, Host] = {}
+    derivative: dict[int, Host] = {}
     # √Σ (value · slope)² over what comes behind: what its rounding does to the loss.
     behind = np.zeros((n, 1))
     for layer in range(point.depth, 0, -1):
@@ -847,8 +848,7 @@ def _checked_gradient(gradient: Any, x: Any, name: str = "gradient") -> dict[Any
     """Return the gradient under test on the host in float64, or raise where it does not fit."""
     if isinstance(x, dict) != isinstance(gradient, dict):
         expected = "a dict of arrays" if isinstance(x, dict) else "an array"
-        came = "a dict" if isinstance(gradient, dict) else f"a {type(gradient).__name__}"
-        raise TypeError(f"{name} must be {expected}, as x is; not {came}")
+        raise TypeError(f"x is {expected}, but {name} is a {type(gradient).__name__}")
     points = as_dict(x)
     arrays = gradient if isinstance(gradient, dict) else {None: gradient}
     if arrays.keys() != points.keys():
