@@ -679,7 +679,8 @@ def _with_radius(
     usual = float(np.median(error[error > 0])) if np.any(error) else 0.0
     least = 64.0 * eps * np.max(np.abs(slope))
     kinked = jump > 16.0 * usual + least
-    below = np.minimum(jump, least)  # too little to tell a kink from rounding
+    smooth = point.activation.smooth or layer == point.depth
+    below = np.where(kinked | smooth, 0.0, jump)  # a kink, or rounding: there is no telling
     jump = np.where(kinked, np.maximum(jump, 2.0 * error), 0.0)
     error = np.where(kinked, 0.0, error)
     # Chance may hide the noise of one G, or of all in a small net: not below the others', and
