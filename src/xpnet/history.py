@@ -56,6 +56,9 @@ class History:
     def __init__(
         self, settings: dict[str, Any] | None = None, environment: dict[str, Any] | None = None
     ) -> None:
+        for value, name in ((settings, "settings"), (environment, "environment")):
+            if not isinstance(value, dict | None):
+                raise TypeError(f"{name} must be a dict, not {type(value).__name__}")
         self.settings = settings or {}
         self.environment = environment or {}
         self.seconds = 0.0

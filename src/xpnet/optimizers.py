@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .checks import array_namespace, finite_number, positive_integer
+from .checks import array_namespace, finite_number, function, positive_integer
 
 Array = Any
 Params = dict[str, Array]
@@ -356,6 +356,7 @@ class WarmUp:
     steps: int
 
     def __post_init__(self) -> None:
+        function(self.schedule, "schedule")
         positive_integer(self.steps, "steps")
 
     def __call__(self, steps: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from types import FrameType
 from typing import Any
@@ -20,7 +20,7 @@ from .backend import Array, Step
 from .batches import Batches
 from .callbacks import Progress
 from .checkpoint import BY_CALLBACK, Resumable, open_checkpoints
-from .checks import finite_number, known, positive_integer
+from .checks import finite_number, function, known, positive_integer, seed_or_none, switch
 from .history import History
 from .network import MLP, Params
 from .optimizers import OPTIMIZERS, Constant, Optimizer
@@ -174,6 +174,8 @@ def fit(
     >>> history.loss.shape, bool(history.loss[-1] < history.loss[0])
     ((100,), True)
     """
+    if not isinstance(net, MLP):
+        raise TypeError(f"net must be an MLP or a TwoLayerNet, not {type(net).__name__}")
     x, t = net.checked_data(x, t)
     n = x.shape[0]
     data: tuple[Array, ...] = (x, t)
@@ -195,7 +197,12 @@ def fit(
     block_steps = positive_integer(block_steps, "block_steps")
     checkpoint_every = positive_integer(checkpoint_every, "checkpoint_every")
     known({"warn": None, "stop": None}, checkpoint_errors, "checkpoint_errors")
-    watchers = [*callbacks]
+    seed = seed_or_none(seed)
+    for value, name in ((shuffle, "shuffle"), (resume, "resume"), (progress, "progress")):
+        switch(value, name)
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a sequence, not {type(callbacks).__name__}")
+    watchers = [function(callback, "every entry of callbacks") for callback in callbacks]
     if progress:
         from .progress import ProgressBar
 
