@@ -8,7 +8,7 @@ import nox
 
 # Torch is pinned here because its newest wheels are gigabytes; users bring their own.
 TORCH = "torch==2.13.0"
-TEST_TOOLS = ["pytest>=8", "hypothesis", "matplotlib", "pooch"]
+TEST_TOOLS = ["pytest>=8", "hypothesis", "matplotlib", "pooch", "nbclient", "ipykernel"]
 # Torch is also the oracle of the gradients, whatever the arrays are.
 REQUIREMENTS = {
     "numpy": [TORCH],

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 import xpnet
-from xpnet.training import batches, block_steps, make_step
+from xpnet.batches import Batches
+from xpnet.training import default_block, make_step
 
 # What times a turn. conftest.py's --cpu-time puts time.process_time here.
 CLOCKS: list[Callable[[], float]] = [time.perf_counter]
@@ -65,18 +66,18 @@ class Task:
     @functools.cached_property
     def block(self) -> int:
         """Steps that are asked for at once, by xpnet and by all peers that can."""
-        return block_steps(self.net(), self.batch, "backprop")
+        return default_block(self.net(), self.batch, "backprop")
 
     @functools.cached_property
     def _order(self) -> Any:
-        return batches(len(self.data[0]), self.batch, seed=0)
+        return Batches(len(self.data[0]), self.batch, seed=0)
 
     @functools.cached_property
     def _pool(self) -> list[np.ndarray]:
         return [self._draw() for _ in range(10)]
 
     def _draw(self) -> np.ndarray:
-        return np.stack([next(self._order) for _ in range(self.block)])
+        return np.asarray(self._order.take(self.block))
 
     def rows(self) -> np.ndarray:
         """Row numbers of a block, (block, batch): drawn before, or now if `fresh_order`."""

@@ -15,13 +15,14 @@ LIBRARIES = {"torch", "cupy", "jax", "jaxlib", "array_api_strict", "tensorflow",
 # Where NumPy is the host's format: files, random draws, results, pictures.
 HOST = {
     "backend.py", "network.py", "training.py", "history.py", "optimizers.py", "plots.py",
-    "gradcheck.py", "cli.py", "files.py", "datasets/__init__.py", "datasets/idx.py",
-    "datasets/rows.py",
+    "gradcheck.py", "batches.py", "callbacks.py", "checkpoint.py", "cli.py", "compare.py",
+    "files.py", "datasets/__init__.py", "datasets/idx.py", "datasets/rows.py",
 }
 # The rooms, top to bottom: a module imports only from above itself.
 ROOMS = [
-    "checks", "files", "backend", "functions", "losses", "numerical", "structured", "gradcheck",
-    "network", "optimizers", "history", "plots", "progress", "training", "datasets", "__init__",
+    "checks", "files", "markup", "backend", "functions", "losses", "numerical", "structured",
+    "gradcheck", "network", "optimizers", "history", "batches", "checkpoint", "callbacks",
+    "lettering", "plots", "progress", "training", "datasets", "__init__", "report", "compare",
     "cli", "__main__",
 ]
 ARITHMETIC = {"functions", "losses", "numerical", "structured", "optimizers"}

@@ -128,6 +128,14 @@ def test_a_device_in_words():
     assert str(gpu) == "cuda:0: NVIDIA H100, 80.0 GiB, driver 580.1, CUDA 13.0"
 
 
+def test_the_devices_of_a_report_can_be_asked_for(lib):
+    """What `xpnet info` prints is what users type after --device; `compare` does the same."""
+    row = BACKENDS[lib.kwargs["xp"]]
+    for info in row.devices(lib.xp):
+        here = xpnet.place(row.name, info.id)
+        assert here.device_info() == info
+
+
 def test_float64_that_is_not_is_refused(monkeypatch):
     """JAX makes float32 of float64 unless told otherwise; nobody must get that unasked."""
     jax = pytest.importorskip("jax")

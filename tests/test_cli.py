@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import struct
 import subprocess
 import sys
 import zipfile
+from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -79,7 +83,7 @@ def read(folder):
     return json.loads((folder / "history.json").read_text(encoding="utf-8"))
 
 
-FAST = ("--steps", 40, "--batch-size", 20)
+FAST = ("--no-pictures", "--steps", 40, "--batch-size", 20)
 
 
 # --- train -----------------------------------------------------------------------------------
@@ -87,22 +91,116 @@ FAST = ("--steps", 40, "--batch-size", 20)
 
 def test_train_writes_the_run_and_sums_it_up(run, tmp_path):
     """Without the files or the summary a run leaves nothing to show."""
-    code, output, errors = run("train", *FAST, "--out", "run", "--activation", "relu")
+    code, output, errors = run(
+        "train", "--steps", 40, "--batch-size", 20, "--out", "run", "--activation", "relu"
+    )
     assert (code, errors) == (0, "")
     for name in (
         "steps", "first loss", "last loss", "drop", "elapsed", "time a step", "test accuracy",
         "device",
     ):
         assert any(line.startswith(name) for line in output.splitlines()), name
-    assert (tmp_path / "run" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    pictures = ["confusion.png", "loss.png", "mistakes.png", "weights.png"]
+    for name in pictures:
+        assert (tmp_path / "run" / name).read_bytes().startswith(b"\x89PNG")
     history = read(tmp_path / "run")
     assert len(history["loss"]) == 40
     assert history["loss"][-1] < history["loss"][0]
     assert history["environment"]["xpnet"] == xpnet.__version__
     assert 0 <= history["test_accuracy"] <= 1
+    assert history["blocks"]["step"] == [40]
+    assert 0 < history["blocks"]["seconds"][0] <= history["seconds"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
+        ["checkpoints", "history.json", "model.safetensors", "options.json", *pictures]
+    )
+
+
+def test_no_pictures_need_no_matplotlib(run, tmp_path, monkeypatch):
+    """On a server without matplotlib the losses and the summary are still there."""
+    for name in ("plots", "report"):
+        monkeypatch.delitem(sys.modules, f"xpnet.{name}", raising=False)
+        monkeypatch.delattr(xpnet, name, raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, output, errors = run("train", *FAST, "--out", "run")
+    assert (code, errors) == (0, "")
+    assert output.endswith("model.safetensors, history.json are in run\n")
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["checkpoints", "history.json", "model.safetensors", "options.json"]
+
+
+class Page(HTMLParser):
+    """What a browser would show and fetch of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.words, self.addresses, self.open = [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+        assert not self.open, "tags are left open"
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [v for k, v in attributes if k in ("src", "srcset", "href", "data")]
+        if tag not in ("meta", "img", "source"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_report_is_one_file_with_all_of_it(run, tmp_path):
+    """A page that is mailed to somebody must not miss its pictures, nor tell who opens it."""
+    code, output, errors = run(
+        "train", *FAST, "--optimizer", "momentum", "--report", "--out", "run"
+    )
+    assert (code, errors) == (0, "")
+    assert "report.html" in output
+    page = Page(tmp_path / "run" / "report.html")
+    assert len(page.addresses) == 8, "four pictures, each narrow and wide"
+    for address in page.addresses:
+        head, _, data = address.partition(",")
+        assert head == "data:image/svg+xml;base64"
+        picture = base64.b64decode(data)
+        assert picture.startswith(b"<?xml")
+        assert set(re.findall(rb'href="([^#"][^"]{0,10})', picture)) <= {b"data:image/"}
+    text = "\n".join(page.words)
+    history = read(tmp_path / "run")
+    for words in (
+        "36-100-3 on ", f"{history['loss'][-1]:.4f}", "test accuracy",
+        f"{100 * history['test_accuracy']:.2f} %", "Momentum, momentum 0.9", "36, 100, 3",
+        "learning rate", np.__version__,
+    ):
+        assert words in text, words
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        "history.json", "loss.png", "model.safetensors",
+        "checkpoints", "history.json", "model.safetensors", "options.json", "report.html",
     ]
+
+
+def test_report_escapes_names(run, tmp_path, images):
+    """A folder may have any name; it must not become a part of the page."""
+    folder = tmp_path / "<b>&amp; 视频"
+    folder.symlink_to(images)
+    code, _, errors = run("train", *FAST, "--report", "--out", "run", "--dataset", folder)
+    assert code == 0, errors
+    page = Page(tmp_path / "run" / "report.html")
+    assert "b" not in page.open
+    assert any(word.endswith("<b>&amp; 视频") for word in page.words)
+
+
+def test_pictures_of_images_that_are_no_squares(run, tmp_path):
+    """The shape comes from the files: 18 pixels may be 3 × 6 as well as 6 × 3."""
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for prefix in ("train", "t10k"):
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", rng.integers(0, 256, (30, 3, 6)))
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", np.arange(30) % 2)
+    code, _, errors = run(
+        "train", "--steps", 2, "--batch-size", 5, "--dataset", folder, "--out", "run"
+    )
+    assert code == 0, errors
+    assert (tmp_path / "run" / "weights.png").exists()
 
 
 def test_train_runs_on_every_backend(run, tmp_path, lib):
@@ -204,7 +302,7 @@ def test_quiet_prints_the_summary_only(run):
     code, output, errors = run("train", *FAST, "--quiet")
     assert (code, errors) == (0, "")
     assert output.startswith("steps ")
-    assert "loss.png" not in output
+    assert "history.json" not in output
 
 
 def test_default_folder_says_what_ran(run, tmp_path):
@@ -298,7 +396,8 @@ def test_matplotlib_is_looked_for_before_the_training(run, monkeypatch):
     monkeypatch.delitem(sys.modules, "xpnet.plots", raising=False)
     monkeypatch.delattr(xpnet, "plots", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert 'pip install "xpnet[cli]"' in refused(run("train", *FAST))
+    for option in ("--pictures", "--report"):
+        assert 'pip install "xpnet[cli]"' in refused(run("train", *FAST, option))
 
 
 def test_a_backend_that_is_missing_says_how_to_get_it(run, monkeypatch):
@@ -339,7 +438,8 @@ def test_any_error_is_one_line(run, monkeypatch, error, line):
 def test_a_loss_that_is_not_finite_keeps_the_run(run, tmp_path):
     """The history up to the bad step is what one needs to find out why."""
     code, output, errors = run(
-        "train", *FAST, "--activation", "identity", "--learning-rate", 1e30, "--out", "run"
+        "train", "--steps", 40, "--activation", "identity", "--learning-rate", 1e30,
+        "--report", "--out", "run",
     )
     assert code == 2
     assert errors.count("\n") == 1, errors
@@ -348,7 +448,9 @@ def test_a_loss_that_is_not_finite_keeps_the_run(run, tmp_path):
     history = read(tmp_path / "run")
     assert history["loss"][-1] is None
     assert history["test_accuracy"] is None
-    assert (tmp_path / "run" / "loss.png").exists()
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "checkpoints", "history.json", "loss.png", "model.safetensors", "report.html",
+    ]
 
 
 def test_the_losses_survive_what_comes_after_them(run, tmp_path, monkeypatch):
@@ -365,34 +467,81 @@ def test_the_losses_survive_what_comes_after_them(run, tmp_path, monkeypatch):
 # --- in a process of its own -----------------------------------------------------------------
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_keeps_the_run(images, tmp_path):
-    """Ctrl-C is how a long run ends; its losses must not be lost."""
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_was_ended_goes_on(images, tmp_path, number):
+    """However a long run ends, its steps are not lost: resumed, it is as if nothing had been."""
     # A test runner in the background ignores SIGINT, and its children would too.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from xpnet.__main__ import main; main()"
     )
+    words = [
+        "train", "--dataset", images.name, "--hidden", "4", "--optimizer", "momentum",
+        "--checkpoint-every", "500", "--no-pictures", "--seed", "5", "--validation", "20",
+    ]  # fmt: skip
+    command = [sys.executable, "-c", code]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "train", "--dataset", str(images), "--hidden", "4",
-         "--steps", "100000000", "--out", str(tmp_path / "run")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )
+        [*command, *words, "--steps", "100000000", "--out", str(tmp_path / "run")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=images.parent,
+    )  # fmt: skip
     try:
         for line in process.stdout:
             if line.startswith("step 1000"):
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         output, errors = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    assert "interrupted after step" in output
-    history = read(tmp_path / "run")
-    assert len(history["loss"]) == history["steps"] >= 1000
-    assert history["test_accuracy"] is not None
-    assert (tmp_path / "run" / "loss.png").exists()
+    if number == signal.SIGKILL:
+        steps = 1000
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130, errors
+        assert errors == f"go on with: xpnet train --resume {tmp_path / 'run'}\n"
+        assert "interrupted after step" in output
+        history = read(tmp_path / "run")
+        steps = history["steps"]
+        assert len(history["loss"]) == steps >= 1000
+        assert history["test_accuracy"] is not None
+        assert (tmp_path / "run" / "model.safetensors").exists()
+    last = str(steps + 2000)
+    for end in (["--resume", "run"], [*words, "--out", "other"]):
+        subprocess.run(
+            [*command, "train", *end[end[0] == "train" :], "--steps", last], check=True,
+            cwd=tmp_path if end[0] == "--resume" else images.parent, capture_output=True,
+        )  # fmt: skip
+    other = images.parent / "other"
+    try:
+        histories = read(tmp_path / "run"), read(other)
+        for history in histories:
+            history["settings"].pop("dataset")  # its path is written out in one of them
+        for name in ("loss", "steps", "validation", "test_accuracy", "settings"):
+            assert histories[0][name] == histories[1][name], name
+        model = (tmp_path / "run" / "model.safetensors").read_bytes()
+        assert model == (other / "model.safetensors").read_bytes()
+    finally:
+        shutil.rmtree(other)
+
+
+def test_resume_refuses_what_is_no_run(run, tmp_path):
+    """Instead of a new training under the name of an old one."""
+    assert "has no options.json" in refused(run("train", "--resume", "nowhere"))
+    assert run("train", *FAST, "--out", "run")[0] == 0
+    assert "no --out, no --force" in refused(run("train", "--resume", "run", "--out", "x"))
+    message = refused(run("train", "--resume", "run", "--batch-size", 10))
+    assert message.endswith("other settings: batch_size 20, now 10")
+    (tmp_path / "run" / "options.json").write_text("{")
+    assert "options.json is damaged" in refused(run("train", "--resume", "run"))
+
+
+def test_force_replaces_a_run(run):
+    """The new run's checkpoints are its own."""
+    assert run("train", *FAST, "--out", "run")[0] == 0
+    assert run("train", *FAST, "--out", "run", "--force", "--seed", 1)[0] == 0
+    code, output, _ = run("train", "--resume", "run", "--steps", 60)
+    assert code == 0
+    assert "steps          60" in output
 
 
 def test_module_runs_and_imports_little():
@@ -506,6 +655,48 @@ def test_bar_shows_step_loss_speed_and_time(monkeypatch):
     assert "steps/s" in text
     assert "0:00:00" in text
     assert text.rstrip().endswith("\x1b[?25h"), "the cursor was left hidden"
+
+
+@pytest.mark.parametrize("width", [46, 80, 200])
+def test_bar_fits_on_a_line_with_room(monkeypatch, width):
+    """A bar of the whole width wraps at the ^C that a terminal echoes, and is left behind."""
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    train_with(ProgressBar(Console(file=terminal, force_terminal=True, width=width)))
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).replace("\r", "\n")
+    assert "2,000/2,000" in lines
+    longest = max(len(line.rstrip()) for line in lines.splitlines())
+    assert longest <= (width if width < 60 else width - 2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+def test_bar_in_a_terminal():
+    """A real terminal: one line that is drawn anew, and the cursor is given back."""
+    import pty
+
+    code = (
+        "import numpy as np, xpnet\n"
+        "x, t = np.eye(4, dtype=np.float32), np.asarray([0, 1, 0, 1])\n"
+        "xpnet.fit(xpnet.MLP([4, 2], seed=0), x, t, steps=3000, batch_size=4, progress=True)\n"
+    )
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=follower, stdout=follower, stderr=follower,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+    )
+    os.close(follower)
+    output = b""
+    try:
+        while part := os.read(leader, 65536):
+            output += part
+    except OSError:  # Linux says so where the other end is closed
+        pass
+    os.close(leader)
+    assert process.wait(timeout=120) == 0
+    text = output.decode()
+    assert "3,000/3,000" in text
+    assert text.count("\r\n") == 1, "more lines than one were left behind"
+    assert text.endswith("\x1b[?25h")
 
 
 def test_bar_is_plain_lines_in_a_file(monkeypatch):
@@ -782,7 +973,7 @@ def test_bad_models_are_one_line(run, model, images):
     """A model that is missing, damaged or of another kind, each with its own words."""
     assert refused(run("predict", "no", images)) == "no: No such file or directory"
     assert refused(run("predict", "run", images)) == "run: Is a directory"
-    assert "starts with the length" in refused(run("predict", "run/loss.png", images))
+    assert "starts with the length" in refused(run("predict", "run/history.json", images))
     content = Path(model).read_bytes()
     Path("cut").write_bytes(content[:-100])
     assert "cut: expected a whole safetensors file" in refused(run("evaluate", "cut", images))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import subprocess
 import sys
 
@@ -15,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import xpnet
-from xpnet import plots
+from xpnet import lettering, plots
 from xpnet.plots import loss_figure, plot_loss
 
 SETTINGS = {
@@ -182,31 +184,346 @@ def test_own_axes():
     assert first.get_color() != second.get_color(), "two runs look like one"
 
 
+# --- the other pictures ----------------------------------------------------------------------
+
+
+def identity_net(n, scale=50.0):
+    """A net whose prediction is the place of the largest input."""
+    net = xpnet.MLP([n, n], weight_init=0.0)
+    net.params["W1"] = np.eye(n, dtype=np.float32) * np.float32(scale)
+    return net
+
+
+def rows(*places, n):
+    return np.eye(n, dtype=np.float32)[list(places)]
+
+
+def test_curves_over_one_another_are_all_visible():
+    """Curves of one seed coincide: equally wide, only the last would be seen."""
+    ax = plots.plot_losses({"numpy": falling(), "_torch": falling(), "视": falling(500)})
+    drawn(ax.figure)
+    lines = ax.get_lines()
+    assert [e.get_label() for e in lines] == ["numpy", "_torch", "视"]
+    assert len(ax.get_legend().get_texts()) == 3, "a label was left out"
+    widths = [e.get_linewidth() for e in lines]
+    assert widths == sorted(widths, reverse=True)
+    assert len(set(widths)) == 3
+    assert "mean of" in ax.get_ylabel()
+
+
+def test_curves_that_broke_off_are_drawn():
+    """`compare` draws the run that became NaN as well."""
+    ax = plots.plot_losses({"a": [2.0, 1.0, np.nan], "b": [np.nan], "c": [1e300, 1.0]})
+    drawn(ax.figure)
+    for curves in ({}, {"a": []}):
+        with pytest.raises(ValueError, match="at least one curve, each of at least one step"):
+            plots.plot_losses(curves)
+
+
+def test_times_are_bars_with_their_numbers():
+    """A bar without its number has to be measured with a ruler."""
+    times = {"numpy": 1341.4, "torch on cuda:0": np.nan, "日本": 0.5, "jax": 42.34}
+    ax = plots.plot_times(times, unit="ms")
+    drawn(ax.figure)
+    assert [text.get_text() for text in ax.texts] == ["1,341", "no time", "0.50", "42.3"]
+    assert [bar.get_width() for bar in ax.patches] == [1341.4, 0.0, 0.5, 42.34]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels[:2] == ["numpy", "torch on cuda:0"]
+    assert ax.get_xlabel() == "ms"
+    bottom, top = ax.get_ylim()
+    assert bottom > top, "the first belongs on top"
+    for wrong in ({}, {"a": -1.0}):
+        with pytest.raises(ValueError, match="times must be"):
+            plots.plot_times(wrong)
+
+
+def test_confusion_counts(lib):
+    """Rows are the true classes; exchanged, the picture blames the wrong class."""
+    net = identity_net(3).to(**lib.kwargs)
+    x = lib.array(rows(0, 1, 1, 2, 2, 2, n=3))
+    for t in ([0, 1, 2, 2, 2, 1], rows(0, 1, 2, 2, 2, 1, n=3)):
+        dtype = "int64" if isinstance(t, list) else "float32"
+        ax = plots.plot_confusion(net, x, lib.array(t, dtype))
+        counted = {
+            (round(text.get_position()[1]), round(text.get_position()[0])): text.get_text()
+            for text in ax.texts
+        }
+        assert counted == {(0, 0): "1", (1, 1): "1", (1, 2): "1", (2, 1): "1", (2, 2): "2"}
+        assert ax.get_title() == "4 of 6 right (66.67 %)"
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted", "true")
+
+
+@pytest.mark.parametrize("n", [2, 10, 47, 200])
+def test_confusion_of_many_classes(n):
+    """Numbers that overlap are worse than none; names must not be drawn over one another."""
+    names = [f"class {i} of a long name" for i in range(n)]
+    ax = plots.plot_confusion(identity_net(n), rows(*range(n), n=n), np.arange(n), names=names)
+    drawn(ax.figure)
+    cell = ax.bbox.width / n
+    renderer = ax.figure.canvas.get_renderer()
+    assert all(text.get_window_extent(renderer).width <= cell for text in ax.texts)
+    assert bool(ax.texts) == (n <= 47)
+    boxes = [label.get_window_extent(renderer) for label in ax.get_xticklabels()]
+    assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes)), "names overlap"
+    assert min(label.get_fontsize() for label in ax.get_xticklabels()) >= 6
+
+
+def test_weights_are_images_of_the_inputs(lib):
+    """Transposed or shuffled pixels still look like something; nobody would notice."""
+    net = xpnet.MLP([6, 4, 2], seed=0, **lib.kwargs)
+    ax = plots.plot_weights(net, shape=(2, 3))
+    drawn(ax.figure)
+    picture = ax.images[0].get_array()
+    weights = lib.host(net.params["W1"])
+    np.testing.assert_allclose(picture[:2, :3].filled(), weights[:, 0].reshape(2, 3))
+    np.testing.assert_allclose(picture[:2, 4:7].filled(), weights[:, 1].reshape(2, 3))
+    np.testing.assert_allclose(picture[3:5, :3].filled(), weights[:, 2].reshape(2, 3))
+    assert picture.mask[2].all(), "nothing separates two images"
+    low, high = ax.images[0].get_clim()
+    assert low == -high, "white must mean 0"
+
+
+def test_weights_of_many_units_or_broken_ones():
+    """A net of 4096 units must not become a picture of dots; NaN must not become an error."""
+    ax = plots.plot_weights(xpnet.MLP([4, 500, 2], seed=0), limit=9)
+    assert ax.get_title() == "First layer: weights of 9 of 500 units"
+    for value in (np.nan, 0.0):
+        net = xpnet.MLP([4, 3, 2])
+        net.params["W1"] = np.full((4, 3), value, dtype=np.float32)
+        drawn(plots.plot_weights(net).figure)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (None, r"6 inputs, which is no square: give shape=\(rows, columns\)"),
+        ((2, 2), "shape is 2 × 2, but the net has 6 inputs"),
+        ((0, 6), "every entry of shape must be at least 1"),
+    ],
+)
+def test_shapes_that_do_not_fit(shape, message):
+    """`cannot reshape array of size 6` does not say what to change."""
+    net = xpnet.MLP([6, 6])
+    with pytest.raises(ValueError, match=message):
+        plots.plot_weights(net, shape=shape)
+    with pytest.raises(ValueError, match=message):
+        plots.plot_mistakes(net, rows(0, n=6), np.asarray([0]), shape=shape)
+
+
+def test_mistakes_are_the_most_confident_ones(lib):
+    """The order is the point: the surest mistake tells most about the net or the labels."""
+    net = identity_net(4, scale=1.0).to(**lib.kwargs)
+    x = np.zeros((6, 4), dtype=np.float32)
+    x[np.arange(6), [0, 1, 2, 3, 0, 1]] = [1, 2, 3, 4, 5, 6]  # the larger, the surer
+    t = np.asarray([0, 0, 2, 1, 3, 1])
+    ax = plots.plot_mistakes(net, lib.array(x), lib.array(t, "int64"), shape=(1, 4))
+    drawn(ax.figure)
+    says = [text.get_text().splitlines() for text in ax.texts]
+    assert [(line[0], line[2]) for line in says] == [
+        ("says 0", "is 3"), ("says 3", "is 1"), ("says 1", "is 0"),
+    ]
+    assert says[0][1] == f"{100 * np.exp(5) / (np.exp(5) + 3):.1f} % sure"
+    assert ax.get_title() == "3 mistakes among 6"
+    np.testing.assert_allclose(ax.images[0].get_array()[0, :4].filled(), x[4])
+    first = plots.plot_mistakes(
+        net, lib.array(x), lib.array(t, "int64"), shape=(1, 4), limit=1, names=list("abcd")
+    )
+    assert [text.get_text().splitlines()[0] for text in first.texts] == ["says a"]
+    assert first.get_title() == "The 1 most confident of 3 mistakes among 6"
+
+
+def test_no_mistakes_is_a_picture_too():
+    """A perfect net must not end the run with an error."""
+    ax = plots.plot_mistakes(identity_net(4), rows(0, 1, n=4), np.asarray([0, 1]))
+    drawn(ax.figure)
+    assert ax.get_title() == "No mistakes among 2"
+
+
+@pytest.mark.parametrize("width", [3, 4, 8])
+def test_text_below_the_images_overlaps_nothing(width):
+    """In a small axes there are fewer images, not smaller words."""
+    rng = np.random.default_rng(0)
+    net = xpnet.MLP([784, 10], seed=0)
+    x = rng.random((200, 784), dtype=np.float32)
+    ax = Figure(figsize=(width, width), layout="constrained").add_subplot()
+    names = ["a name that is too long for any picture"] * 10
+    plots.plot_mistakes(net, x, np.asarray([0] * 200), ax, names=names)
+    drawn(ax.figure)
+    renderer = ax.figure.canvas.get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in ax.texts]
+    assert min(text.get_fontsize() for text in ax.texts) >= 7
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_only_classes_have_mistakes():
+    """Values have no confusion matrix; a picture of rounding would be nonsense."""
+    net = xpnet.MLP([4, 2], output="identity")
+    for plot in (plots.plot_confusion, plots.plot_mistakes):
+        with pytest.raises(ValueError, match=r"must have output 'softmax'.* not 'identity'"):
+            plot(net, rows(0, n=4), np.asarray([0]))
+        for names in (["one"], "ab", ["a", "b", "c"]):
+            with pytest.raises(ValueError, match="names must be 2 names"):
+                plot(xpnet.MLP([4, 2]), rows(0, n=4), np.asarray([0]), names=names)
+
+
+def test_gradients_are_against_differences():
+    """Exchanged axes would turn 'too large' into 'too small'."""
+    x = np.asarray([1.0, 2.0, -3.0])
+    report = xpnet.check_gradient(lambda x: np.sum(x**2), 4 * x, x)
+    ax = plots.plot_gradient_check(report)
+    drawn(ax.figure)
+    points = ax.get_lines()[0]
+    np.testing.assert_allclose(points.get_xdata(), 2 * x, rtol=1e-6)
+    np.testing.assert_allclose(points.get_ydata(), 4 * x)
+    assert ax.get_title() == "Gradient check: failed"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("central difference", "gradient under test")
+    assert ax.get_xlim() == ax.get_ylim(), "the diagonal must be one"
+
+
+def test_gradients_of_strange_values():
+    """The picture of a broken gradient is the one that is looked at."""
+    x = np.asarray([1.0, 2.0])
+    wrong = xpnet.check_gradient(lambda x: np.sum(x**2), np.asarray([np.nan, 1e100]), x)
+    drawn(plots.plot_gradient_check(wrong).figure)
+    values = iter(range(100))
+    nothing = xpnet.check_gradient(lambda x: np.asarray(float(next(values))), 2 * x, x)
+    ax = plots.plot_gradient_check(nothing)
+    drawn(ax.figure)
+    assert ax.get_title() == "Gradient check: not deterministic"
+    assert ax.get_legend() is None
+
+
+def every_plot():
+    history = record(falling(200))
+    net, x, t = identity_net(4), rows(0, 1, n=4), np.asarray([0, 2])
+    point = np.asarray([1.0, 2.0])
+    report = xpnet.check_gradient(lambda x: np.sum(x**2), 2 * point, point)
+    return {
+        "plot_loss": lambda ax: plot_loss(history, ax),
+        "plot_losses": lambda ax: plots.plot_losses({"a": history.loss}, ax),
+        "plot_times": lambda ax: plots.plot_times({"a": 1.0}, ax),
+        "plot_confusion": lambda ax: plots.plot_confusion(net, x, t, ax),
+        "plot_weights": lambda ax: plots.plot_weights(net, ax),
+        "plot_mistakes": lambda ax: plots.plot_mistakes(net, x, t, ax),
+        "plot_gradient_check": lambda ax: plots.plot_gradient_check(report, ax),
+    }
+
+
+@pytest.mark.parametrize("name", list(every_plot()))
+def test_axes_in_and_out(name):
+    """Pictures fit a notebook: drawn where the user says, shown where there is no place yet."""
+    plot = every_plot()[name]
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    assert plot(left) is left
+    assert not right.has_data()
+    drawn(figure)
+    assert plot(None)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_every_plot_is_tried():
+    """A new picture that forgets the axes of the user."""
+    public = {name for name in dir(plots) if name.startswith("plot_")}
+    assert public == set(every_plot())
+
+
+# --- text ------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("name", ["视频卡", "глаз", "\U0001f600 GPU", "$x^$", "tab\there", "é\x00"])
 def test_text_that_fonts_lack_is_no_box(name):
     """A device named in another script must neither warn nor become a row of boxes."""
     ax = drawn(loss_figure(record(falling(20), device=name, activation=name)))
     for text in (ax.title, ax.get_legend().get_title()):
         families = tuple(text.get_fontfamily())
-        assert set(text.get_text()) - {"\n"} <= plots._characters(families)
+        assert set(text.get_text()) - {"\n"} <= lettering.characters(families)
     assert "numpy 2.0 on cpu" in words(ax)
 
 
 def test_text_uses_another_font_before_it_loses_characters():
     """Installed fonts of the user's own script are there to be used."""
     text = Figure().text(0, 0, "", fontfamily=["DejaVu Sans Display"])  # has no letters
-    plots._write(text, "été", "nothing")
+    lettering.write(text, "été")
     assert text.get_text() == "été"
-    assert set("été") <= plots._characters(tuple(text.get_fontfamily()))
+    assert set("été") <= lettering.characters(tuple(text.get_fontfamily()))
+
+
+def fonts_that_have(monkeypatch, **alphabets):
+    """Matplotlib with these font families and no others."""
+    entries = [
+        font_manager.FontEntry(fname=name, name=name, style="normal", weight=400)
+        for name in alphabets
+    ]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", entries)
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    monkeypatch.setattr(font_manager, "findfont", lambda wanted: wanted.get_family()[0])
+    monkeypatch.setattr(lettering, "_glyphs", lambda path: frozenset(alphabets[path]))
+    lettering._fonts_for.cache_clear()
+
+
+def test_several_scripts_in_one_line_use_several_fonts(monkeypatch):
+    """One font with everything is rare: Chinese and Korean come in fonts of their own."""
+    fonts_that_have(monkeypatch, latin="abc -", hanzi="视频卡a", hangul="자동차")
+    try:
+        assert lettering.drawable("abc - 视频 자동차", ["latin"]) == (
+            "abc - 视频 자동차", ["latin", "hangul", "hanzi"],
+        )
+    finally:
+        lettering._fonts_for.cache_clear()
 
 
 def test_text_without_any_font_keeps_what_it_can(monkeypatch):
-    """Accents go first; a line of which nothing is left says something else."""
-    monkeypatch.setattr(plots, "_font_with", lambda characters: None)
-    monkeypatch.setattr(plots, "_characters", lambda f: frozenset(map(chr, range(32, 127))))
-    text = Figure().text(0, 0, "")
-    plots._write(text, "Zürich 视\n视频\nplain", "instead")
-    assert text.get_text() == "Zurich ?\ninstead\nplain"
+    """Accents go first; two names that are drawn as '?' could not be told apart."""
+    fonts_that_have(monkeypatch, latin="".join(map(chr, range(32, 127))))
+    try:
+        assert lettering.drawable("Zürich 视\n猫 😀", ["latin"]) == (
+            "Zurich \\u89c6\n\\u732b \\U0001f600", ["latin"],
+        )
+    finally:
+        lettering._fonts_for.cache_clear()
+
+
+def test_fonts_newer_than_matplotlibs_list_are_found(monkeypatch):
+    """Who installs a Chinese font for the pictures does not know of matplotlib's cache."""
+    path = font_manager.findfont("DejaVu Sans")
+    listed = font_manager.fontManager.ttflist
+    without = [entry for entry in listed if entry.name == "DejaVu Sans Display"]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", without)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [path])
+    lettering._fonts_for.cache_clear()
+    try:
+        text, families = lettering.drawable("ж", ["DejaVu Sans Display"])
+        assert (text, families) == ("ж", ["DejaVu Sans Display", "DejaVu Sans"])
+    finally:
+        lettering._fonts_for.cache_clear()
+
+
+def test_fonts_of_another_weight_are_used_without_complaint(monkeypatch, caplog):
+    """Some scripts come in one weight; matplotlib's advice about it would be in every log."""
+    listed = font_manager.fontManager.ttflist
+    sans = next(e for e in listed if (e.name, e.style, e.weight) == ("DejaVu Sans", "normal", 400))
+    heavy = dataclasses.replace(sans, name="Heavy", weight=500)
+    without = [entry for entry in listed if entry.name == "DejaVu Sans Display"]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [*without, heavy])
+    lettering._fonts_for.cache_clear()
+    try:
+        figure = Figure()
+        text = figure.text(0, 0, "", fontfamily=["DejaVu Sans Display"])
+        lettering.write(text, "ж")
+        assert text.get_fontfamily() == ["DejaVu Sans Display", "Heavy"]
+        FigureCanvasAgg(figure).draw()
+    finally:
+        lettering._fonts_for.cache_clear()
+    assert not caplog.records
+
+
+def test_wide_characters_take_the_room_of_two():
+    """A line of Chinese that is wrapped as Latin is twice as wide as the picture."""
+    assert lettering.wrapped("视" * 30, 20).splitlines() == ["视" * 10] * 3
+    assert lettering.wrapped("one two three", 10) == "one two\nthree"
+    assert lettering.shortened("视频卡视频卡", 7) == "视频卡…"
+    assert lettering.shortened("short", 7) == "short"
 
 
 def test_long_names_are_wrapped():

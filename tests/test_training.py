@@ -10,6 +10,7 @@ import pytest
 
 import xpnet
 from xpnet import MLP, NonFiniteLoss, TwoLayerNet, fit, training
+from xpnet.batches import Batches
 from xpnet.optimizers import OPTIMIZERS, Optimizer
 
 
@@ -38,10 +39,10 @@ def test_training_equals_the_textbook_loop(lib, name, form):
     x, t = blobs()
     host = MLP([6, 5, 3], dtype="float64", seed=0)
     slots = rule.slots(host.params)
-    order = training.batches(len(x), 20, 0)
+    order = Batches(len(x), 20, 0)
     losses = []
     for step in range(1, 24):
-        rows = next(order)
+        rows = order.take(1)[0]
         loss, gradient = host.loss_and_gradient(x[rows], t[rows])
         if rule.folds_rate:
             gradient = {k: 0.05 * g for k, g in gradient.items()}
@@ -98,13 +99,13 @@ def mnist():
 
 def test_batches_pass_over_all_rows():
     """Every row once a pass, in an order that the seed fixes."""
-    order = training.batches(10, 4, seed=5)
-    rows = np.concatenate([next(order) for _ in range(5)])
+    order = Batches(10, 4, seed=5)
+    rows = np.concatenate([order.take(2).ravel(), order.take(3).ravel()])
     for start in (0, 10):
         np.testing.assert_array_equal(np.sort(rows[start : start + 10]), np.arange(10))
-    again = training.batches(10, 4, seed=5)
-    np.testing.assert_array_equal(rows[:4], next(again))
-    assert not np.array_equal(rows[:10], np.concatenate([next(training.batches(10, 10, 6))]))
+    again = Batches(10, 4, seed=5)
+    np.testing.assert_array_equal(rows[:4], again.take(1)[0])
+    assert not np.array_equal(rows[:10], Batches(10, 10, 6).take(1)[0])
 
 
 def test_epochs_and_steps():
@@ -245,8 +246,20 @@ def test_non_finite_loss_stops_with_the_step(lib):
     assert error.history.steps == len(error.history.loss) == error.step
     assert not np.isfinite(error.history.loss[-1])
     assert np.isfinite(error.history.loss[:-1]).all()
+    assert error.history.block_steps == [100], "a block that was cut has no time of its own"
     for key, p in net.params.items():
         np.testing.assert_array_equal(lib.host(p), before[key])
+
+
+def test_history_has_the_time_of_each_block(lib):
+    """What a library does once, in the first blocks, can only be told apart by their times."""
+    _, history = train(lib, steps=250)
+    assert history.block_steps == [100, 200, 250]
+    assert len(history.block_seconds) == 3
+    assert 0 < history.block_seconds[0] < history.block_seconds[1] < history.block_seconds[2]
+    assert history.block_seconds[2] <= history.seconds
+    written = history.to_dict()["blocks"]
+    assert written == {"step": history.block_steps, "seconds": history.block_seconds}
 
 
 def test_numerical_training(lib):
@@ -282,10 +295,10 @@ def test_float32_stays_float32(lib):
 
 def test_blocks_follow_the_size():
     """Many steps at once for small nets; large ones still answer to Ctrl-C."""
-    assert training.block_steps(MLP([784, 100, 10]), 100, "backprop") == 100
-    assert training.block_steps(MLP([784, 1000, 1000, 10]), 1000, "backprop") < 10
-    assert training.block_steps(MLP([784, 100, 10]), 100, "numerical") == 100
-    assert training.block_steps(MLP([784, 256, 128, 10]), 100, "numerical") < 10
+    assert training.default_block(MLP([784, 100, 10]), 100, "backprop") == 100
+    assert training.default_block(MLP([784, 1000, 1000, 10]), 1000, "backprop") < 10
+    assert training.default_block(MLP([784, 100, 10]), 100, "numerical") == 100
+    assert training.default_block(MLP([784, 256, 128, 10]), 100, "numerical") < 10
 
 
 @pytest.mark.parametrize(("change", "error", "message"), [

@@ -2,6 +2,8 @@
 
 from . import functions, losses, optimizers
 from .backend import BackendNotAvailable, backends, place
+from .callbacks import EarlyStopping, Log, Progress
+from .checkpoint import CheckpointWarning
 from .datasets import load_fashion_mnist, load_idx, load_mnist
 from .files import FileError
 from .functions import Activation
@@ -9,7 +11,7 @@ from .gradcheck import GradientCheckFailed, GradientReport, check_gradient
 from .history import History
 from .network import MLP, TwoLayerNet, load
 from .numerical import numerical_gradient
-from .training import EarlyStopping, Log, NonFiniteLoss, Progress, fit
+from .training import NonFiniteLoss, fit
 
 __version__ = "0.1.0.dev0"
 
@@ -17,6 +19,7 @@ __all__ = [
     "MLP",
     "Activation",
     "BackendNotAvailable",
+    "CheckpointWarning",
     "EarlyStopping",
     "FileError",
     "GradientCheckFailed",

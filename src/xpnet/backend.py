@@ -37,7 +37,10 @@ class BackendNotAvailable(RuntimeError):
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """One device that a backend can use; `memory` is in bytes, None where unknown."""
+    """One device that a backend can use.
+
+    `id` is what ``device=`` takes; `memory` is in bytes, None where unknown.
+    """
 
     id: str
     name: str
@@ -246,12 +249,12 @@ class Placement:
         """What is known about the device."""
         name = str(self.device)
         try:
-            known = self.backend.devices(self.xp)
+            for info in self.backend.devices(self.xp):
+                # Libraries spell a device in several ways.
+                if self.backend.device(self.xp, info.id) == self.device:
+                    return info
         except Exception:  # a description must not stop a run
-            known = []
-        for info in known:
-            if info.id == name:
-                return info
+            pass
         return DeviceInfo(name, name)
 
 
@@ -457,7 +460,7 @@ def _cupy_devices(xp: ModuleType) -> list[DeviceInfo]:
         gpu = runtime.getDeviceProperties(i)
         found.append(
             DeviceInfo(
-                str(xp.cuda.Device(i)),
+                f"cuda:{i}",
                 gpu["name"].decode(),
                 gpu["totalGlobalMem"],
                 _nvidia_driver(),
@@ -484,12 +487,14 @@ def _jax_devices(xp: ModuleType) -> list[DeviceInfo]:
     jax = sys.modules["jax"]
     found = []
     kinds = dict.fromkeys([jax.default_backend(), "cpu"])
-    for device in (device for kind in kinds for device in jax.devices(kind)):
+    numbered = [(kind, *pair) for kind in kinds for pair in enumerate(jax.devices(kind))]
+    for kind, number, device in numbered:
+        name = f"{kind}:{number}"
         if device.platform == "cpu":
-            found.append(DeviceInfo(str(device), _cpu_name()))
+            found.append(DeviceInfo(name, _cpu_name()))
         else:
             limit = (device.memory_stats() or {}).get("bytes_limit")
-            found.append(DeviceInfo(str(device), device.device_kind, limit, _nvidia_driver()))
+            found.append(DeviceInfo(name, device.device_kind, limit, _nvidia_driver()))
     return found
 
 
@@ -550,7 +555,7 @@ def _strict_device(xp: ModuleType, device: Any) -> Any:
 
 def _strict_devices(xp: ModuleType) -> list[DeviceInfo]:
     names = ("CPU_DEVICE", "device1", "device2")
-    return [DeviceInfo(str(xp.Device(name)), "virtual device") for name in names]
+    return [DeviceInfo(name, "virtual device") for name in names]
 
 
 def _strict_to_host(array: Array) -> np.ndarray:

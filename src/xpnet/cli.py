@@ -13,6 +13,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import sys
 import tempfile
 import traceback
@@ -26,6 +27,8 @@ import numpy as np
 
 from . import __version__, datasets
 from .backend import BACKENDS, DTYPES, FOR_TESTS, Placement, backends, place
+from .callbacks import Log, Progress
+from .checkpoint import Checkpoints
 from .checks import all_finite
 from .datasets.rows import read_rows
 from .files import replace_atomically
@@ -34,7 +37,7 @@ from .history import History
 from .losses import OUTPUTS
 from .network import MLP, load
 from .optimizers import OPTIMIZERS
-from .training import Log, NonFiniteLoss, evaluate, fit
+from .training import Callback, NonFiniteLoss, evaluate, fit
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -44,6 +47,7 @@ DATASETS: dict[str, Callable[..., Any]] = {
 }
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 STEPS = 10_000
+CHECKPOINTS = "checkpoints"  # within the folder of a run
 
 
 class OneLineErrors(click.Group):
@@ -133,12 +137,28 @@ def number_or_name(
         return value
 
 
+def options_of_run(
+    ctx: click.Context, param: click.Parameter, folder: Path | None
+) -> Path | None:
+    """Take the options of an earlier run as the defaults."""
+    if folder is not None:
+        path = folder / "options.json"
+        if not path.exists():
+            raise click.BadParameter(f"{folder} is no folder of a run: it has no options.json")
+        try:
+            ctx.default_map = dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise click.BadParameter(f"{path} is damaged: {error}") from error
+    return folder
+
+
 debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
 )
 
 
 dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default="float32")
+force_option = click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 
 
 def placement_options(command: Command) -> Command:
@@ -200,6 +220,19 @@ def net_options(command: Command) -> Command:
     return command
 
 
+def training_options(command: Command) -> Command:
+    """Add how a net is trained: ``--optimizer``, ``--batch-size``, ``--steps`` and so on."""
+    for option in (
+        click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps."),
+        click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]"),
+        click.option("--batch-size", type=click.IntRange(min=1), default=100),
+        click.option("--learning-rate", type=float, default=0.1),
+        click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd"),
+    ):
+        command = option(command)
+    return command
+
+
 def build(
     inputs: int, classes: int, *, hidden: tuple[int, ...], weight_init: float | str | None,
     **options: Any,
@@ -225,10 +258,10 @@ def prepare(backend: str, dtype: str) -> None:
         os.environ.update(BACKENDS[backend].float64_environment)
 
 
-def load_dataset(name: str, **where: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+def load_dataset(name: str, **options: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Load a data set by its name, or from a folder."""
     if name in DATASETS:
-        loaded: tuple[tuple[Any, Any], tuple[Any, Any]] = DATASETS[name](**where)
+        loaded: tuple[tuple[Any, Any], tuple[Any, Any]] = DATASETS[name](**options)
         return loaded
     if not Path(name).exists():
         known = ", ".join(map(repr, DATASETS))
@@ -236,7 +269,7 @@ def load_dataset(name: str, **where: Any) -> tuple[tuple[Any, Any], tuple[Any, A
             f"unknown dataset {name!r}, and there is no such folder; known are {known}, "
             "and folders of IDX files"
         )
-    return datasets.load_idx(name, **where)
+    return datasets.load_idx(name, **options)
 
 
 def load_model(path: Path, backend: str, device: str | None) -> MLP:
@@ -298,6 +331,29 @@ def run_folder(folder: Path, force: bool) -> Iterator[Path]:
                 path.rmdir()
 
 
+def remember_options(folder: Path) -> Callback:
+    """Return a callback of `fit` that writes the options of this run, for ``--resume``.
+
+    After the first block, because options that are refused leave nothing behind.
+    """
+    ctx = click.get_current_context()
+    own = ("out", "force", "resume", "quiet")
+    options = {name: value for name, value in ctx.params.items() if name not in own}
+    options["hidden"] = [",".join(map(str, options["hidden"])) or "none"]
+    if options["dataset"] not in DATASETS:  # it may be resumed from elsewhere
+        options["dataset"] = str(Path(options["dataset"]).resolve())
+    text = json.dumps(options, indent=1).encode()
+    written = False
+
+    def remember(progress: Progress) -> None:
+        nonlocal written
+        if not written:
+            replace_atomically(folder / "options.json", lambda file: file.write(text))
+            written = True
+
+    return remember
+
+
 def default_folder(dataset: str, backend: str) -> Path:
     """Return ``runs/<dataset>-<backend>-<time>``, with a number added where it exists."""
     stem = f"{Path(dataset).resolve().name}-{backend}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -326,6 +382,38 @@ def show(rows: Iterable[tuple[str, str]]) -> None:
     Console().print(table)
 
 
+def show_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table of numbers, the first two columns left."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = sys.stdout.isatty()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for i, name in enumerate(head):
+        table.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # FORCE_COLOR must not write control characters into a file.
+    Console(width=None if drawn else 120, color_system="auto" if drawn else None).print(table)
+
+
+def as_words(options: dict[str, Any]) -> list[str]:
+    """Return options as they are typed.
+
+    Examples
+    --------
+    >>> as_words({"hidden": (100, 50), "batch_size": 10, "steps": None})
+    ['--hidden', '100,50', '--batch-size', '10']
+    """
+    words = []
+    for name, value in options.items():
+        if value is not None:
+            text = ",".join(map(str, value)) or "none" if name == "hidden" else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
+    return words
+
+
 # --- the commands ----------------------------------------------------------------------------
 
 
@@ -344,11 +432,7 @@ def cli() -> None:
 @dtype_option
 @dataset_option
 @net_options
-@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd")
-@click.option("--learning-rate", type=float, default=0.1)
-@click.option("--batch-size", type=click.IntRange(min=1), default=100)
-@click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]")
-@click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps.")
+@training_options
 @click.option(
     "--gradient",
     default="backprop",
@@ -366,7 +450,30 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="The run's folder.  [default: runs/DATASET-BACKEND-TIME]",
 )
-@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+@force_option
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(min=1),
+    default=1000,
+    help="Steps between two checkpoints, in the run's folder.",
+)
+@click.option(
+    "--checkpoint-errors",
+    type=click.Choice(["warn", "stop"]),
+    default="warn",
+    help="Where a checkpoint cannot be written.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    is_eager=True,
+    callback=options_of_run,
+    help="Go on with a run that was stopped, from its folder: its options hold, but for those "
+    "that are given anew (--steps may be larger).",
+)
+@click.option("--pictures/--no-pictures", default=True, help="Draw the run into PNG files.")
+@click.option("--report", is_flag=True, help="Write report.html: all of it in one file.")
 @click.option("--quiet", is_flag=True, help="Print the summary only.")
 @debug_option
 def train(
@@ -384,25 +491,38 @@ def train(
     validation: int,
     out: Path | None,
     force: bool,
+    checkpoint_every: int,
+    checkpoint_errors: str,
+    resume: Path | None,
+    pictures: bool,
+    report: bool,
     quiet: bool,
     **described: Any,
 ) -> int:
-    """Train a net on a data set; leave model.safetensors, history.json and loss.png.
+    """Train a net on a data set; leave model.safetensors, history.json and pictures.
 
-    The defaults train 784-100-10 on the embedded MNIST in 10,000 steps. Ctrl-C ends a run
-    early: what was trained so far is summed up and written as usual.
+    The pictures are loss.png, confusion.png and mistakes.png of the test images, and weights.png
+    of the first layer. The defaults train 784-100-10 on the embedded MNIST in 10,000 steps.
+    Ctrl-C or SIGTERM ends a run early: what was trained so far is summed up and written as usual,
+    and --resume goes on from there. A run that was killed goes on from its last checkpoint.
     """
+    if resume is not None and (out is not None or force):
+        raise click.UsageError("--resume goes on in the run's own folder: no --out, no --force")
     if steps is not None and epochs is not None:
         raise click.UsageError("give --steps or --epochs, not both")
     if steps is None and epochs is None:
         steps = STEPS
-    from . import plots  # noqa: F401  (without matplotlib the run would fail at its end)
+    if pictures or report:
+        from . import plots  # noqa: F401  (without matplotlib the run would fail at its end)
 
     prepare(backend, dtype)
     where = place(backend, device, dtype)
-    with run_folder(out or default_folder(dataset, backend), force) as folder:
+    target = resume or out or default_folder(dataset, backend)
+    with run_folder(target, force or resume is not None) as folder:
         here: dict[str, Any] = {"xp": backend, "device": device, "dtype": dtype}
-        (x, t), (x_test, t_test) = load_dataset(dataset, **here)
+        (x, t), (x_test, t_test) = load_dataset(dataset, flatten=False, **here)
+        shape = x.shape[1:]
+        x, x_test = (where.xp.reshape(a, (a.shape[0], -1)) for a in (x, x_test))
         net = build(x.shape[1], class_count(where, t, t_test), **described, **here)
         held_out = None
         if validation:
@@ -415,6 +535,13 @@ def train(
         say(repr(net)[1:-1])
         say(f"{dataset}: {x.shape[0]:,} images to train with, {x_test.shape[0]:,} to test with")
 
+        remember: list[Callback] = []
+        if resume is None:
+            remember.append(remember_options(folder))
+            if force and (folder / CHECKPOINTS).is_dir():  # of a run that this one replaces
+                for path in Checkpoints(folder / CHECKPOINTS).files():
+                    path.unlink()
+
         history, error = None, None
         try:
             history = _fit(
@@ -422,6 +549,7 @@ def train(
                 x,
                 t,
                 quiet=quiet,
+                callbacks=remember,
                 steps=steps,
                 epochs=epochs,
                 batch_size=batch_size,
@@ -430,6 +558,10 @@ def train(
                 gradient=gradient,
                 validation=held_out,
                 seed=described["seed"],
+                checkpoint=folder / CHECKPOINTS,
+                checkpoint_every=checkpoint_every,
+                checkpoint_errors=checkpoint_errors,
+                resume=resume is not None,
             )
         except NonFiniteLoss as raised:
             history, error = raised.history, raised
@@ -443,18 +575,32 @@ def train(
                 net.save(folder / "model.safetensors")
             finally:
                 history.save(folder / "history.json")
-        history.plot(folder / "loss.png")
         show(history.rows())
-        say(f"model.safetensors, history.json and loss.png are in {folder}")
+        files = ["model.safetensors", "history.json"]
+        if pictures or report:
+            from . import report as reports
+
+            tested = (net, x_test, t_test, shape) if error is None else ()
+            drawn = reports.pictures(history, *tested)
+            if pictures:
+                files += reports.save_pictures(folder, drawn)
+            if report:
+                reports.save_report(folder / "report.html", history, drawn)
+                files.append("report.html")
+        say(f"{', '.join(files)} are in {folder}")
+        if history.stopped:
+            click.echo(f"go on with: xpnet train --resume {shlex.quote(str(folder))}", err=True)
     if error is not None:
         raise error
     return INTERRUPTED if history.stopped else 0
 
 
-def _fit(net: MLP, x: Any, t: Any, *, quiet: bool, **options: Any) -> History:
+def _fit(
+    net: MLP, x: Any, t: Any, *, quiet: bool, callbacks: Sequence[Callback], **options: Any
+) -> History:
     """Train with a bar in a terminal, and a line each 1,000 steps anywhere."""
     if quiet:
-        return fit(net, x, t, **options)
+        return fit(net, x, t, callbacks=callbacks, **options)
     from rich.console import Console
 
     from .progress import ProgressBar
@@ -464,7 +610,63 @@ def _fit(net: MLP, x: Any, t: Any, *, quiet: bool, **options: Any) -> History:
     with ProgressBar(Console()) as bar:
         # The bar's own lines elsewhere would say the same once more.
         log = Log(every, bar.print if bar.drawn else click.echo)
-        return fit(net, x, t, callbacks=[bar, log] if bar.drawn else [log], **options)
+        shown = [bar, log] if bar.drawn else [log]
+        return fit(net, x, t, callbacks=[*callbacks, *shown], **options)
+
+
+@cli.command()
+@dataset_option
+@net_options
+@training_options
+@dtype_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The folder of the results.  [default: runs/DATASET-compare-TIME]",
+)
+@force_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@debug_option
+def compare(*, out: Path | None, force: bool, as_json: bool, **options: Any) -> int:
+    """Train the same net on every backend and device that this machine has.
+
+    One after the other, with the same seed and data. Leaves compare.png and compare.json, and
+    prints the table. The exit code is 1 where a backend that is here failed.
+    """
+    from . import compare as comparison
+    from . import plots  # noqa: F401  (without matplotlib the run would fail at its end)
+
+    if options["steps"] is not None and options["epochs"] is not None:
+        raise click.UsageError("give --steps or --epochs, not both")
+    words = as_words(options)
+    with run_folder(out or default_folder(options["dataset"], "compare"), force) as folder:
+        machine = comparison.machine()
+        rows = comparison.rows_of(machine.pop("backends"))
+        tried = [row for row in rows if row.available]
+        for row in tried:
+            row.reason = "interrupted"  # unless it comes to an end
+        interrupted = False
+        try:
+            for row in tried:
+                click.echo(f"training on {row.name}", err=True)
+                comparison.train(row, words)
+        except KeyboardInterrupt:
+            interrupted = True
+        comparison.relate(rows)
+        if not any(row.history for row in tried):
+            raise RuntimeError(tried[0].reason)
+        result = json.dumps({**machine, "rows": [row.to_dict() for row in rows]}, indent=1)
+        (folder / "compare.json").write_text(result, encoding="utf-8")
+        comparison.figure(rows).savefig(folder / "compare.png")
+        if as_json:
+            click.echo(result)
+        else:
+            show_table(comparison.HEAD, map(comparison.cells, rows))
+            click.echo("\n".join(comparison.notes(machine, rows)))
+            click.echo(f"compare.png and compare.json are in {folder}")
+    if interrupted:
+        return INTERRUPTED
+    return 1 if any(row.reason for row in tried) else 0
 
 
 @cli.command()

@@ -13,6 +13,7 @@ from array_api_compat import array_namespace, device, is_array_api_obj
 from . import structured
 from .backend import placement_of
 from .checks import finite_number, positive_integer
+from .markup import paragraph, table
 from .numerical import MAX_BYTES, Sampler, as_dict, default_step
 
 Array = Any
@@ -164,21 +165,9 @@ class GradientReport:
         -------
         matplotlib Axes
         """
-        if ax is None:
-            from matplotlib.figure import Figure
+        from .plots import plot_gradient_check
 
-            ax = Figure(figsize=(6, 6), layout="constrained").add_subplot()
-        for name, (gradient, numerical, _) in self.values.items():
-            ax.plot(
-                numerical.ravel(), gradient.ravel(), ".", markersize=3, label=name, rasterized=True
-            )
-        ax.axline((0, 0), slope=1, color="0.5", linewidth=0.8, zorder=0)
-        ax.set_xlabel("central difference")
-        ax.set_ylabel("gradient under test")
-        ax.set_title(f"Gradient check: {self.verdict}")
-        if self.values:
-            ax.legend()
-        return ax
+        return plot_gradient_check(self, ax)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON; without the arrays of `values`."""
@@ -192,12 +181,8 @@ class GradientReport:
     def __str__(self) -> str:
         lines = [f"Gradient check {self.verdict}: {self.method}"]
         if self.parameters:
-            head = (
-                "", "shape", "checked", "passed", "failed", "kink", "unclear",
-                "worst at", "gradient", "numerical", "abs. error", "rel. error", "noise",
-            )  # fmt: skip
-            rows = [head, *(_cells(name, row) for name, row in self.parameters.items())]
-            widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+            rows = [_HEAD, *(_cells(name, row) for name, row in self.parameters.items())]
+            widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
             lines += [
                 "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(
                     zip(row, widths, strict=True)
@@ -207,6 +192,18 @@ class GradientReport:
         lines += [f"Likely cause: {cause}" for cause in self.causes]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        parts = [paragraph(f"Gradient check {self.verdict}: {self.method}")]
+        if self.parameters:
+            rows = [_cells(name, row) for name, row in self.parameters.items()]
+            parts.append(table(rows, head=_HEAD))
+        return "".join([*parts, *(paragraph(f"Likely cause: {cause}") for cause in self.causes)])
+
+
+_HEAD = (
+    "", "shape", "checked", "passed", "failed", "kink", "unclear",
+    "worst at", "gradient", "numerical", "abs. error", "rel. error", "noise",
+)  # fmt: skip
 
 def _cells(name: str, row: ParameterReport) -> tuple[str, ...]:
     worst = row.worst

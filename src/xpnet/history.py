@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .files import replace_atomically
+from .markup import table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+# Steps whose losses `reserve` makes room for at the most.
+RESERVED = 2**22
+
+# What is recorded now and then, and what makes an entry of a float.
+RECORDS: dict[str, Callable[[float], Any]] = {
+    "block_steps": int,
+    "block_seconds": float,
+    "validation_steps": int,
+    "validation_loss": float,
+    "validation_accuracy": lambda value: None if value != value else value,
+}
 
 
 class History:
@@ -25,6 +40,9 @@ class History:
         Steps done.
     seconds : float
         From the first step to the last.
+    block_steps, block_seconds : list
+        At the end of each block: the steps done, and the seconds from the first step on. The
+        first blocks include what libraries do once: compile, record, warm up.
     validation_steps, validation_loss, validation_accuracy : list
         Where a validation set was given: the step, the loss and the accuracy at each look.
     test_accuracy : float or None
@@ -42,36 +60,61 @@ class History:
         self.environment = environment or {}
         self.seconds = 0.0
         self.steps = 0
+        self.block_steps: list[int] = []
+        self.block_seconds: list[float] = []
         self.validation_steps: list[int] = []
         self.validation_loss: list[float] = []
         self.validation_accuracy: list[float | None] = []
         self.test_accuracy: float | None = None
         self.stopped: str | None = None
-        self._blocks: list[np.ndarray] = []
+        self._losses = np.empty(0)
 
     @property
     def loss(self) -> np.ndarray:
         """The losses of all steps so far."""
-        if len(self._blocks) > 1:
-            self._blocks = [np.concatenate(self._blocks)]
-        return self._blocks[0] if self._blocks else np.empty(0)
+        return self._losses[: self.steps]
+
+    def reserve(self, steps: int) -> None:
+        """Take the memory for the losses of so many steps now, up to a few million."""
+        more = min(steps, RESERVED) - len(self._losses)
+        if more > 0:
+            # Filled, because an operating system counts pages when they are written to.
+            self._losses = np.concatenate([self._losses, np.full(more, np.nan)])
 
     def extend(self, losses: np.ndarray, seconds: float) -> None:
         """Append the losses of a block; `seconds` have passed since the first step."""
-        self._blocks.append(np.asarray(losses, dtype=np.float64))
-        self.steps += len(losses)
+        end = self.steps + len(losses)
+        if end > len(self._losses):
+            self._losses = np.concatenate([self.loss, np.empty(end)])
+        self._losses[self.steps : end] = losses
+        self.steps = end
         self.seconds = seconds
+        self.block_steps.append(self.steps)
+        self.block_seconds.append(seconds)
 
     def truncate(self, steps: int) -> None:
         """Forget what came after `steps`."""
-        self._blocks = [self.loss[:steps]]
         self.steps = steps
+        whole = sum(end <= steps for end in self.block_steps)
+        del self.block_steps[whole:], self.block_seconds[whole:]
 
     def validate(self, loss: float, accuracy: float | None) -> None:
         """Record a look at the validation set, after the steps so far."""
         self.validation_steps.append(self.steps)
         self.validation_loss.append(loss)
         self.validation_accuracy.append(accuracy)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all but the losses that steps and looks have recorded, as arrays."""
+        records = {name: _floats(getattr(self, name)) for name in RECORDS}
+        return {"seconds": np.asarray(self.seconds), **records}
+
+    def restore(self, loss: np.ndarray, state: dict[str, np.ndarray]) -> None:
+        """Take over losses, and what `state` has returned."""
+        self.steps = 0
+        self.extend(loss, float(state["seconds"]))
+        for name, kind in RECORDS.items():
+            setattr(self, name, [kind(value) for value in state[name].tolist()])
 
     @property
     def device(self) -> str:
@@ -144,6 +187,7 @@ class History:
             "stopped": self.stopped,
             "test_accuracy": self.test_accuracy,
             "loss": _finite_or_none(self.loss),
+            "blocks": {"step": self.block_steps, "seconds": self.block_seconds},
             "validation": {
                 "step": self.validation_steps,
                 "loss": _finite_or_none(self.validation_loss),
@@ -193,12 +237,19 @@ class History:
             figure.savefig(path)
         return figure
 
+    def _repr_html_(self) -> str:
+        return table(self.rows())
+
     def __repr__(self) -> str:
         if not self.steps:
             return "<History: no steps>"
         loss = self.loss
         way = f"loss {loss[0]:.4f} → {loss[-1]:.4f}"
         return f"<History: {self.steps:,} steps, {way}, {self.seconds:.2f} s>"
+
+
+def _floats(values: list[Any]) -> np.ndarray:
+    return np.asarray([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
 def _finite_or_none(values: Any) -> list[float | None]:

@@ -121,7 +121,7 @@ def index_rows(xp: ModuleType, labels: Array, classes: int, dtype: Any) -> Array
 
 
 def softmax_cross_entropy(
-    logits: Array, target: Array, scale: Any = 1.0
+    logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
 ) -> tuple[Array, Array]:
     """Mean cross-entropy of the softmax of `logits`, and its gradient.
 
@@ -132,9 +132,10 @@ def softmax_cross_entropy(
     logits : array, (n, classes), floating point
     target : array, (n, classes), same dtype
         One-hot rows, or probabilities; each row sums to 1.
-
     scale : float or 0-d array
         Multiplies the gradient, not the loss.
+    weights : array, (n, 1), optional
+        Of the rows, their mean being 1.
 
     Returns
     -------
@@ -157,15 +158,15 @@ def softmax_cross_entropy(
     y *= y
     total = xp.sum(y, axis=-1, keepdims=True)
     half *= target
-    loss = (xp.sum(xp.log(total)) - 2.0 * xp.sum(half)) / n
+    loss = (_total(xp, xp.log(total), weights) - 2.0 * _total(xp, half, weights)) / n
     y /= total
     y -= target
     y *= scale / n
-    return loss, y
+    return loss, _weighted(y, weights)
 
 
 def sigmoid_cross_entropy(
-    logits: Array, target: Array, scale: Any = 1.0
+    logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
 ) -> tuple[Array, Array]:
     """Binary cross-entropy of the sigmoid of `logits`, and its gradient.
 
@@ -177,9 +178,10 @@ def sigmoid_cross_entropy(
     logits : array, (n, labels), floating point
     target : array, (n, labels), same dtype
         Values in [0, 1].
-
     scale : float or 0-d array
         Multiplies the gradient, not the loss.
+    weights : array, (n, 1), optional
+        Of the rows, their mean being 1.
 
     Returns
     -------
@@ -201,11 +203,11 @@ def sigmoid_cross_entropy(
     y = sigmoid(logits)
     y -= target
     y *= scale / n
-    return xp.sum(terms) / n, y
+    return _total(xp, terms, weights) / n, _weighted(y, weights)
 
 
 def half_squared_error(
-    logits: Array, target: Array, scale: Any = 1.0
+    logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
 ) -> tuple[Array, Array]:
     """Half the squared error, summed over the outputs, mean over the batch; and its gradient.
 
@@ -216,9 +218,10 @@ def half_squared_error(
     logits : array, (n, outputs), floating point
         The predictions: the link is the identity.
     target : array, (n, outputs), same dtype
-
     scale : float or 0-d array
         Multiplies the gradient, not the loss.
+    weights : array, (n, 1), optional
+        Of the rows, their mean being 1.
 
     Returns
     -------
@@ -235,9 +238,19 @@ def half_squared_error(
     xp = array_namespace(logits)
     n = logits.shape[0]
     error = logits - target
-    loss = xp.sum(error * error) / (2 * n)
+    loss = _total(xp, error * error, weights) / (2 * n)
     error *= scale / n
-    return loss, error
+    return loss, _weighted(error, weights)
+
+
+def _total(xp: ModuleType, terms: Array, weights: Array | None) -> Array:
+    return xp.sum(terms if weights is None else terms * weights)
+
+
+def _weighted(gradient: Array, weights: Array | None) -> Array:
+    if weights is not None:
+        gradient *= weights
+    return gradient
 
 
 def softmax_cross_entropy_change(logits: Array, target: Array, moves: Array) -> Array:
@@ -344,7 +357,7 @@ class Output:
     link : callable
         From logits to predictions.
     loss : callable
-        ``loss(logits, target, scale) -> (value, scale · gradient of the logits)``.
+        ``loss(logits, target, scale, weights) -> (value, scale · gradient of the logits)``.
     change : callable
         ``change(logits, target, moves) -> (n, k)``: how each row's loss changes when its logits
         move, `moves` being (n, outputs, k). The mean of `loss` is taken over rows: this is not.

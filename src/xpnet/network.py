@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, Self, TypeVar
@@ -11,11 +12,12 @@ from typing import Any, ParamSpec, Self, TypeVar
 import numpy as np
 
 from . import gradcheck, numerical, structured
-from .backend import DTYPES, Array, Placement, place
+from .backend import DTYPES, Array, place
 from .checks import all_finite, finite_number, item_bytes, known, positive_integer
 from .files import FileError, load_arrays, said, save_arrays
 from .functions import ACTIVATIONS, Activation
 from .losses import OUTPUTS, index_rows, one_hot
+from .markup import paragraph, table
 from .structured import Point
 
 Params = dict[str, Array]
@@ -105,8 +107,8 @@ class MLP:
         for i in range(1, self.depth + 1):
             n_in, n_out = self.layer_sizes[i - 1 : i + 1]
             weights = rng.standard_normal((n_in, n_out)) * deviation(n_in, n_out)
-            self.params[f"W{i}"] = _placed(self.placement, weights)
-            self.params[f"b{i}"] = _placed(self.placement, np.zeros(n_out))
+            self.params[f"W{i}"] = self.placed(weights)
+            self.params[f"b{i}"] = self.placed(np.zeros(n_out))
 
     def _define(
         self,
@@ -420,7 +422,7 @@ class MLP:
         net = object.__new__(type(self))
         net.__dict__.update(self.__dict__)
         net.placement = target
-        net.params = {key: _placed(target, here.to_host(v)) for key, v in self.params.items()}
+        net.params = {key: net.placed(here.to_host(v)) for key, v in self.params.items()}
         return net
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -490,6 +492,13 @@ class MLP:
             f"{here.dtype_name}, {here.backend.name} on {here.device}>"
         )
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, " × ".join(map(str, array.shape)), f"{math.prod(array.shape):,}")
+            for name, array in self.params.items()
+        ]
+        return paragraph(repr(self)[1:-1]) + table(rows, head=("", "shape", "numbers"))
+
     # --- the arithmetic ----------------------------------------------------------------------
 
     @property
@@ -510,16 +519,24 @@ class MLP:
         return logits, z, a
 
     def backpropagate(
-        self, params: Params, x: Array, target: Array, scale: Any = None
+        self,
+        params: Params,
+        x: Array,
+        target: Array,
+        scale: Any = None,
+        weights: Array | None = None,
     ) -> tuple[Array, Params]:
         """Loss and gradient at `params`; checks nothing.
 
         `scale` multiplies the gradient. It is applied to the gradient of the logits, the
         smallest array on the way, and passes through everything behind it, which is linear.
+        `weights`, (n,), are those of the rows: the loss is the weighted mean.
         """
         xp = self.placement.xp
+        if weights is not None:
+            weights = weights[:, None] * (x.shape[0] / xp.sum(weights))
         logits, z, a = self.forward(params, x)
-        loss, d = self.output.loss(logits, target, 1.0 if scale is None else scale)
+        loss, d = self.output.loss(logits, target, 1.0 if scale is None else scale, weights)
         gradient = {}
         for i in range(self.depth, 0, -1):
             gradient[f"W{i}"] = (d.T @ z[i - 1]).T  # in the memory order of the weights
@@ -656,6 +673,28 @@ class MLP:
             )
         return t
 
+    def checked_weights(self, weights: Array, n: int) -> Array:
+        """Weights of n rows in the net's dtype, or raise; waits to read the values."""
+        name = "sample_weight"
+        self.placement.check(weights, name)
+        xp = self.placement.xp
+        if tuple(weights.shape) != (n,):
+            raise ValueError(f"{name} must have shape ({n},), not {tuple(weights.shape)}")
+        if not xp.isdtype(weights.dtype, ("real floating", "integral")):
+            raise TypeError(f"{name} has dtype {weights.dtype}; expected numbers")
+        weights = xp.astype(weights, self.placement.dtype, copy=False)
+        if not all_finite(xp, weights) or xp.any(weights < 0) or not xp.any(weights > 0):
+            raise ValueError(f"{name} must be finite and at least 0, and not 0 everywhere")
+        return weights
+
+    def placed(self, values: np.ndarray) -> Array:
+        """Move a parameter here, the weights that lead to one unit side by side in memory.
+
+        Libraries are fastest so: z @ W and (d.T @ z).T both run along the inputs, the many.
+        """
+        floats = self.placement.floats
+        return floats(values.T).T if values.ndim == 2 else floats(values)
+
     def target_rows(self, t: Array) -> Array:
         """Class indices as one-hot rows; rows as they are. Checks nothing."""
         if t.ndim == 2:
@@ -785,7 +824,7 @@ def load(
     if net.activation.name != name:
         raise ValueError(f"activation is {net.activation.name!r}; {path} was saved with {name!r}")
     net.placement = place(xp, device, dtype)
-    net.params = {key: _placed(net.placement, arrays[key]) for key in _shapes(net.layer_sizes)}
+    net.params = {key: net.placed(arrays[key]) for key in _shapes(net.layer_sizes)}
     return net
 
 
@@ -812,14 +851,6 @@ def _wrong_params(
         if found.shape != shape or found.dtype.name != dtype:
             return f"have {key} as {found.dtype} {found.shape}; expected {dtype} {shape}"
     return None
-
-
-def _placed(where: Placement, values: np.ndarray) -> Array:
-    """Move a parameter, the weights that lead to one unit side by side in memory.
-
-    Libraries are fastest so: z @ W and (d.T @ z).T both run along the inputs, which are many.
-    """
-    return where.floats(values.T).T if values.ndim == 2 else where.floats(values)
 
 
 def _layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
+import time
+from html import escape
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 try:
     from rich import progress as bars
     from rich.console import Console
+    from rich.table import Column
     from rich.text import Text
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
@@ -18,7 +22,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from .training import Progress
+    from .callbacks import Progress
 
 
 class ProgressBar:
@@ -46,7 +50,7 @@ class ProgressBar:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = Console(stderr=True) if console is None else console
-        self._bar: bars.Progress | None = None
+        self._bar: bars.Progress | _Cell | None = None
         self._reported = 0
 
     @property
@@ -86,16 +90,21 @@ class ProgressBar:
         self.close()
 
     def _draw(self, progress: Progress) -> None:
+        if self._console.is_jupyter:
+            if not isinstance(self._bar, _Cell):
+                self._bar = _Cell()
+            self._bar.update(progress)
+            return
         loss = float(progress.losses[-1])
-        if self._bar is None:
+        if not isinstance(self._bar, bars.Progress):
             self._bar = bars.Progress(
-                bars.BarColumn(bar_width=None),
+                # Not the whole line: the ^C that terminals echo would wrap, and leave it behind.
+                bars.BarColumn(bar_width=max(3, min(30, self._console.width - 50))),
                 bars.TextColumn("{task.completed:,}/{task.total:,}"),
                 bars.TextColumn("loss {task.fields[loss]:.4f}"),
-                _Speed(),
+                _Speed(Column(no_wrap=True)),
                 bars.TimeRemainingColumn(),
                 console=self._console,
-                expand=True,
                 # rich would draw what a program prints into a file beside its bar.
                 redirect_stdout=sys.stdout.isatty(),
                 redirect_stderr=sys.stderr.isatty(),
@@ -109,12 +118,39 @@ class ProgressBar:
         if progress.step // every == self._reported and progress.step < progress.steps:
             return
         self._reported = progress.step // every
-        rate = progress.history.steps / max(progress.history.seconds, 1e-9)
-        left = (progress.steps - progress.step) / rate
-        self.print(
-            f"step {progress.step:,}/{progress.steps:,}: loss {progress.losses[-1]:.4f}, "
-            f"{_rate(rate)}" + (f", {left:.0f} s left" if progress.step < progress.steps else "")
-        )
+        self.print(_line(progress))
+
+
+class _Cell:
+    """A bar below a notebook's cell. That of rich would need ipywidgets."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        self._shown = 0.0
+        self._last: Progress | None = None
+
+    def update(self, progress: Progress) -> None:
+        """Show it, not more often than eyes can follow: each time is a message to the browser."""
+        self._last = progress
+        now = time.monotonic()
+        if self._handle is None or now - self._shown > 0.1 or progress.step == progress.steps:
+            self._show(progress)
+            self._shown = now
+
+    def stop(self) -> None:
+        """Leave the last state."""
+        if self._last is not None:
+            self._show(self._last)
+
+    def _show(self, progress: Progress) -> None:
+        notebook: Any = importlib.import_module("IPython.display")
+        line = _line(progress)
+        bar = f'<progress value="{progress.step}" max="{progress.steps}"></progress>'
+        content = {"text/plain": line, "text/html": f"<div>{bar} {escape(line)}</div>"}
+        if self._handle is None:
+            self._handle = notebook.display(content, raw=True, display_id=True)
+        else:
+            self._handle.update(content, raw=True)
 
 
 class _Speed(bars.ProgressColumn):
@@ -123,6 +159,15 @@ class _Speed(bars.ProgressColumn):
     def render(self, task: bars.Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else _rate(speed), style="progress.data.speed")
+
+
+def _line(progress: Progress) -> str:
+    rate = progress.history.steps / max(progress.history.seconds, 1e-9)
+    left = (progress.steps - progress.step) / rate
+    return (
+        f"step {progress.step:,}/{progress.steps:,}: loss {progress.losses[-1]:.4f}, "
+        f"{_rate(rate)}" + (f", {left:.0f} s left" if progress.step < progress.steps else "")
+    )
 
 
 def _rate(steps: float) -> str:

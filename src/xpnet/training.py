@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import platform
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from .backend import Array, Step
+from .batches import Batches
+from .callbacks import Progress
+from .checkpoint import BY_CALLBACK, Resumable, open_checkpoints
 from .checks import finite_number, known, positive_integer
 from .history import History
 from .network import MLP, Params
@@ -46,28 +50,6 @@ class NonFiniteLoss(FloatingPointError):
         self.history = history
 
 
-@dataclass
-class Progress:
-    """What a callback is given after each block of steps.
-
-    Attributes
-    ----------
-    step, steps : int
-        Steps done, and steps in all.
-    losses : ndarray
-        The losses of the block's steps.
-    net : MLP
-    history : History
-        So far.
-    """
-
-    step: int
-    steps: int
-    losses: np.ndarray
-    net: MLP
-    history: History
-
-
 def fit(
     net: MLP,
     x: Array,
@@ -81,8 +63,16 @@ def fit(
     gradient: str = "backprop",
     validation: tuple[Array, Array] | None = None,
     seed: int | None = 0,
+    shuffle: bool = True,
+    sample_weight: Array | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1000,
+    checkpoint_errors: str = "warn",
+    resume: bool = False,
+    block_steps: int | None = None,
+    optimizer_state: dict[str, Any] | None = None,
 ) -> History:
     """Train a net in place on batches of rows drawn without replacement.
 
@@ -116,11 +106,35 @@ def fit(
         in which an epoch ended.
     seed : int, optional
         Of the batch order. None draws anew each time.
+    shuffle : bool
+        False: every pass takes the rows in their order.
+    sample_weight : array, (n,), optional
+        Weights of the rows, at least 0, of the net's library: the loss of a batch is their
+        weighted mean. For gradient "backprop".
     callbacks : sequence of callables
         Each is called with a `Progress` after every block; training stops where one returns
         True. One that has a method `close` has it called at the end, whatever ended it.
     progress : bool
         Show a progress bar (needs rich).
+    checkpoint : path-like, optional
+        A folder for checkpoints, made if it is missing: the parameters, the optimizer's slots,
+        the batch order, the history and what the callbacks remember (those with methods `state`
+        and `restore`). The last two are kept.
+    checkpoint_every : int
+        Steps between two checkpoints. One is also written at the end, however it comes.
+    checkpoint_errors : str
+        Where one cannot be written (a full disk): "warn" says so and goes on, "stop" ends the
+        training. The last good one stays in either case.
+    resume : bool
+        Go on from the newest checkpoint that can be read; from the beginning where there is
+        none. The result is that of a run that was never stopped, bit for bit, with the same
+        data on the same backend, device and versions. `steps` may be larger than before.
+    block_steps : int, optional
+        Steps between two looks: callbacks, progress and Ctrl-C wait for a block to end. None: up
+        to 100, fewer for large nets.
+    optimizer_state : dict, optional
+        Yours to keep between calls, empty at first: with it, a call goes on with the optimizer's
+        slots and its count of steps where the last one ended.
 
     Returns
     -------
@@ -134,11 +148,22 @@ def fit(
     NonFiniteLoss
         The loss became NaN or infinite. The parameters are those before the block in which it
         did; the error has the step's number and the history.
+    FileExistsError
+        The folder has checkpoints, and `resume` is False.
+    FileError
+        The folder has checkpoints, and none can be read.
+
+    Warns
+    -----
+    CheckpointWarning
+        A checkpoint could not be written, or is damaged and the one before is taken, or comes
+        from other versions or another device.
 
     Notes
     -----
     Ctrl-C ends the training after the current block and returns the history so far, with
-    ``history.stopped`` saying so; a second Ctrl-C raises KeyboardInterrupt at once.
+    ``history.stopped`` saying so; a second Ctrl-C raises KeyboardInterrupt at once. With
+    `checkpoint`, SIGTERM does the same, and the state is saved first.
 
     Examples
     --------
@@ -151,6 +176,11 @@ def fit(
     """
     x, t = net.checked_data(x, t)
     n = x.shape[0]
+    data: tuple[Array, ...] = (x, t)
+    if sample_weight is not None:
+        if gradient != "backprop":
+            raise ValueError(f"sample_weight needs gradient='backprop', not {gradient!r}")
+        data = (x, t, net.checked_weights(sample_weight, n))
     if validation is not None:
         validation = _checked_validation(net, validation)
     batch_size = positive_integer(batch_size, "batch_size")
@@ -160,6 +190,11 @@ def fit(
     rule = _optimizer(optimizer)
     schedule = _schedule(learning_rate)
     compute = known(_gradients(net), gradient, "gradient")
+    if block_steps is None:
+        block_steps = default_block(net, batch_size, gradient)
+    block_steps = positive_integer(block_steps, "block_steps")
+    checkpoint_every = positive_integer(checkpoint_every, "checkpoint_every")
+    known({"warn": None, "stop": None}, checkpoint_errors, "checkpoint_errors")
     watchers = [*callbacks]
     if progress:
         from .progress import ProgressBar
@@ -173,8 +208,10 @@ def fit(
             "output": net.output.name,
             "weight_init": net.weight_init,
             "l2": net.l2,
+            "rows": n,
             "steps": total,
             "batch_size": batch_size,
+            "shuffle": shuffle,
             "optimizer": {"name": type(rule).__name__, **_fields(rule)},
             "learning_rate": _described(schedule),
             "gradient": gradient,
@@ -183,23 +220,33 @@ def fit(
         },
         environment=_environment(net),
     )
-    slots = rule.slots(net.params)
-    run = net.placement.runner(
-        make_step(net, rule, compute), {"params": net.params, "slots": slots}, (x, t)
-    )
-    order = batches(n, batch_size, seed)
-    block = block_steps(net, batch_size, gradient)
-    validated = 0
-    with _interruption() as interrupted, contextlib.ExitStack() as at_the_end:
+    kept = {} if optimizer_state is None else optimizer_state
+    state = {"params": net.params, "slots": kept.setdefault("slots", rule.slots(net.params))}
+    earlier = kept.setdefault("steps", 0)
+    order = Batches(n, batch_size, seed, shuffle=shuffle)
+    training = Resumable(net, state["slots"], order, history, watchers)
+    checkpoints = open_checkpoints(checkpoint, training, resume=resume)
+    history.reserve(total)
+    run = net.placement.runner(make_step(net, rule, compute), state, data)
+    epoch = history.validation_steps[-1] * batch_size // n if history.validation_steps else 0
+    saved = history.steps
+    with (
+        _interruption(terminate=checkpoints is not None) as interrupted,
+        contextlib.ExitStack() as at_the_end,
+    ):
         for watcher in watchers:
             if hasattr(watcher, "close"):
                 at_the_end.callback(watcher.close)
-        start = time.perf_counter()
-        while history.steps < total:
+        start = time.perf_counter() - history.seconds
+        while history.steps < total and history.stopped is None:
             done = history.steps
-            numbers = np.arange(done, min(done + block, total))
-            rows = np.stack([next(order) for _ in numbers])
-            coefficients = rule.coefficients(numbers + 1, _rates(schedule, numbers))
+            # At multiples, wherever it starts: a run that is resumed has the blocks of one that
+            # was not.
+            ends = [(done // size + 1) * size for size in (block_steps, checkpoint_every)]
+            numbers = np.arange(done, min(total, *ends[: 1 if checkpoints is None else 2]))
+            rows = order.take(len(numbers))
+            counted = numbers + earlier
+            coefficients = rule.coefficients(counted + 1, _rates(schedule, counted))
             before = {key: net.placement.xp.asarray(p, copy=True) for key, p in net.params.items()}
 
             losses = net.placement.to_host(run(rows, coefficients))
@@ -216,19 +263,24 @@ def fit(
                     step,
                     history,
                 )
-            epoch = history.steps * batch_size // n
-            if validation is not None and (epoch > validated or history.steps == total):
-                validated = epoch
+            kept["steps"] = earlier + history.steps
+            ended = history.steps == total
+            if validation is not None and (history.steps * batch_size // n > epoch or ended):
+                epoch = history.steps * batch_size // n
                 history.validate(*evaluate(net, *validation))
-            state = Progress(history.steps, total, losses, net, history)
+            progress_now = Progress(history.steps, total, losses, net, history)
             # Every callback sees every block, also where an earlier one asks to stop.
-            answers = [callback(state) for callback in watchers]
+            answers = [callback(progress_now) for callback in watchers]
             if any(answer is True for answer in answers):
-                history.stopped = f"stopped by a callback after step {history.steps}"
-                break
-            if interrupted.is_set() and history.steps < total:
+                history.stopped = f"{BY_CALLBACK} after step {history.steps}"
+            elif interrupted.is_set() and not ended:
                 history.stopped = f"interrupted after step {history.steps}"
-                break
+            due = history.steps // checkpoint_every > saved // checkpoint_every
+            if checkpoints is not None and (due or ended or history.stopped is not None):
+                error = training.save(checkpoints)
+                saved = history.steps
+                if error is not None and checkpoint_errors == "stop" and history.stopped is None:
+                    history.stopped = f"no checkpoint could be written after step {saved}: {error}"
         history.seconds = time.perf_counter() - start
     return history
 
@@ -244,24 +296,13 @@ def make_step(net: MLP, optimizer: Optimizer, compute: Callable[..., tuple[Array
     def step(
         state: dict[str, Any], data: tuple[Array, ...], rows: Array, numbers: Sequence[Any]
     ) -> Array:
-        x, t = (take(array, rows) for array in data)
+        x, t, *weights = (take(array, rows) for array in data)
         scale = numbers[0] if optimizer.folds_rate else None
-        loss, gradient = compute(state["params"], x, net.target_rows(t), scale)
+        loss, gradient = compute(state["params"], x, net.target_rows(t), scale, *weights)
         optimizer.update(state["params"], gradient, state["slots"], numbers)
         return loss
 
     return step
-
-
-def batches(n: int, batch_size: int, seed: int | None) -> Iterator[np.ndarray]:
-    """Yield the row numbers of one batch after the other, from shuffled passes over n rows."""
-    rng = np.random.default_rng(seed)
-    rows = rng.permutation(n)
-    while True:
-        while len(rows) < batch_size:
-            rows = np.concatenate([rows, rng.permutation(n)])
-        yield rows[:batch_size]
-        rows = rows[batch_size:]
 
 
 def evaluate(net: MLP, x: Array, t: Array) -> tuple[float, float | None]:
@@ -273,7 +314,7 @@ def evaluate(net: MLP, x: Array, t: Array) -> tuple[float, float | None]:
     return loss, float(to_host(net.accuracy(x, t)))
 
 
-def block_steps(net: MLP, batch_size: int, gradient: str) -> int:
+def default_block(net: MLP, batch_size: int, gradient: str) -> int:
     """Return the steps of a block: many for small nets, so that large ones still answer."""
     weights = sum(a * b for a, b in zip(net.layer_sizes, net.layer_sizes[1:], strict=False))
     operations = 6.0 * batch_size * weights
@@ -284,87 +325,6 @@ def block_steps(net: MLP, batch_size: int, gradient: str) -> int:
         moved = sum(a * sum(behind[i:]) for i, a in enumerate(behind, 1))
         operations += 4 * 300.0 * batch_size * moved
     return max(1, min(BLOCK_STEPS, int(BLOCK_OPERATIONS / operations)))
-
-
-class EarlyStopping:
-    """Callback: stop where a loss has not improved for a while.
-
-    Parameters
-    ----------
-    patience : int
-        How many looks without improvement are allowed.
-    min_delta : float
-        What counts as an improvement, at least 0.
-    monitor : str
-        "validation" looks at each new validation loss, "loss" at the mean loss of each block.
-
-    Examples
-    --------
-    >>> import numpy as np, xpnet
-    >>> x = np.eye(4, dtype=np.float32)
-    >>> t = np.asarray([0, 1, 0, 1])
-    >>> stop = xpnet.EarlyStopping(patience=1, min_delta=10.0, monitor="loss")
-    >>> net = xpnet.MLP([4, 2], seed=0)
-    >>> xpnet.fit(net, x, t, steps=1000, batch_size=4, callbacks=[stop]).stopped
-    'stopped by a callback after step 200'
-    """
-
-    def __init__(
-        self, patience: int = 5, min_delta: float = 0.0, monitor: str = "validation"
-    ) -> None:
-        self.patience = positive_integer(patience, "patience")
-        self.min_delta = finite_number(min_delta, "min_delta", minimum=0.0)
-        known({"validation": None, "loss": None}, monitor, "monitor")
-        self.monitor = monitor
-        self.best = math.inf
-        self.without_improvement = 0
-        self._seen = 0
-
-    def __call__(self, progress: Progress) -> bool:
-        """Return True where training should stop."""
-        if self.monitor == "validation":
-            looks = progress.history.validation_loss
-            values, self._seen = looks[self._seen :], len(looks)
-        else:
-            values = [float(np.mean(progress.losses))]
-        for value in values:
-            if value < self.best - self.min_delta:
-                self.best, self.without_improvement = value, 0
-            else:
-                self.without_improvement += 1
-        return self.without_improvement >= self.patience
-
-
-class Log:
-    """Callback: print the step and its loss every so many steps.
-
-    Parameters
-    ----------
-    every : int
-        Steps between two lines.
-    write : callable
-        Takes a line; `print` by default.
-
-    Examples
-    --------
-    >>> import numpy as np, xpnet
-    >>> net = xpnet.MLP([4, 2], weight_init=0.0)
-    >>> x = np.zeros((4, 4), dtype=np.float32)
-    >>> history = xpnet.fit(
-    ...     net, x, np.asarray([0, 1, 0, 1]), steps=1, batch_size=4, callbacks=[xpnet.Log(1)]
-    ... )
-    step 1: loss 0.6931
-    """
-
-    def __init__(self, every: int = 1000, write: Callable[[str], Any] = print) -> None:
-        self.every = positive_integer(every, "every")
-        self.write = write
-
-    def __call__(self, progress: Progress) -> None:
-        """Write the lines that are due."""
-        first = progress.step - len(progress.losses) + 1
-        for step in range(-(-first // self.every) * self.every, progress.step + 1, self.every):
-            self.write(f"step {step}: loss {progress.losses[step - first]:.4f}")
 
 
 # --- checks and descriptions -----------------------------------------------------------------
@@ -418,7 +378,11 @@ def _rates(schedule: Schedule, steps: np.ndarray) -> np.ndarray:
 
 
 def _fields(rule: Any) -> dict[str, Any]:
-    return {f.name: getattr(rule, f.name) for f in fields(rule)} if is_dataclass(rule) else {}
+    if not is_dataclass(rule):
+        return {}
+    values = {f.name: getattr(rule, f.name) for f in fields(rule)}
+    plain = (bool, int, float, str, type(None))
+    return {name: v if isinstance(v, plain) else repr(v) for name, v in values.items()}
 
 
 def _described(schedule: Any) -> Any:
@@ -448,22 +412,25 @@ def _environment(net: MLP) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _interruption() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event; a second one interrupts as usual."""
+def _interruption(*, terminate: bool) -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C (with `terminate`: or SIGTERM) into an event; a second acts at once."""
     asked = threading.Event()
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) != signal.default_int_handler
-    ):
-        yield asked  # somebody else decides what Ctrl-C does
-        return
+    usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
+    if terminate:
+        usual[signal.SIGTERM] = signal.SIG_DFL
+    if threading.current_thread() is not threading.main_thread():
+        usual = {}
+    # Where somebody else has decided what a signal does, that is what it does.
+    usual = {number: how for number, how in usual.items() if signal.getsignal(number) == how}
 
     def remember(number: int, frame: FrameType | None) -> None:
         asked.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, usual[number])
 
-    signal.signal(signal.SIGINT, remember)
+    for number in usual:
+        signal.signal(number, remember)
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, how in usual.items():
+            signal.signal(number, how)

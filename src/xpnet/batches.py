@@ -1,0 +1,60 @@
+"""The order in which a training takes its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Batches:
+    """Row numbers of one batch after the other, from shuffled passes over n rows.
+
+    Parameters
+    ----------
+    n, batch_size : int
+    seed : int, optional
+        None draws anew each time.
+    shuffle : bool
+        False: each pass is in the order of the rows.
+
+    Examples
+    --------
+    >>> Batches(3, 2, seed=0, shuffle=False).take(3)
+    array([[0, 1],
+           [2, 0],
+           [1, 2]])
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int | None, *, shuffle: bool = True) -> None:
+        self._n, self._batch_size, self._shuffle = n, batch_size, shuffle
+        self._rng = np.random.default_rng(seed)
+        self._new_pass()
+
+    def take(self, count: int) -> np.ndarray:
+        """Return the next batches, (count, batch_size)."""
+        rows = np.empty(count * self._batch_size, dtype=np.int64)
+        filled = 0
+        while filled < len(rows):
+            if self._position == self._n:
+                self._new_pass()
+            part = self._rows[self._position : self._position + len(rows) - filled]
+            rows[filled : filled + len(part)] = part
+            filled += len(part)
+            self._position += len(part)
+        return rows.reshape(count, self._batch_size)
+
+    def state(self) -> dict[str, Any]:
+        """Return where the order is, as what JSON can hold."""
+        return {"pass": self._start, "position": self._position}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` has returned."""
+        self._rng.bit_generator.state = state["pass"]
+        self._new_pass()
+        self._position = int(state["position"])
+
+    def _new_pass(self) -> None:
+        self._start = self._rng.bit_generator.state
+        self._rows = self._rng.permutation(self._n) if self._shuffle else np.arange(self._n)
+        self._position = 0
