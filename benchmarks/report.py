@@ -328,7 +328,7 @@ def machine_lines(results: Results) -> list[str]:
     ]
     settings = [f"{key}={value}" for key, value in m["settings"].items() if value is not None]
     lines = [
-        f"- {m['cpu']}, {m['cores']} cores; {m['system']}, Python {m['python']}",
+        f"- {m['cpu']}, {cores(m)}; {m['system']}, Python {m['python']}",
         *(f"- {g['name']}, {g['memory']}, driver {g['driver']}" for g in m["gpus"]),
         f"- NumPy's BLAS: {'; '.join(pools) or 'unknown'}",
         f"- environment: {', '.join(settings) or 'no setting of BLAS or OpenMP'}",
@@ -339,8 +339,15 @@ def machine_lines(results: Results) -> list[str]:
         lines.append(f"- **times are those of `time.{results.clock}`, not of a wall clock**")
     if results.quick:
         lines.append("- **a quick run: fewer and shorter rounds, no figures to quote**")
-    lines += [f"- left out: {name}: {reason}" for name, reason in results.skipped.items()]
+    without: dict[str, list[str]] = {}
+    for name, reason in results.skipped.items():
+        without.setdefault(reason, []).append(f"`{name}`")
+    lines += [f"- left out, {reason}: {', '.join(names)}" for reason, names in without.items()]
     return [*lines, ""]
+
+
+def cores(machine: dict[str, Any]) -> str:
+    return f"{machine['cores']} core{'s' if machine['cores'] != 1 else ''}"
 
 
 def page(all_results: list[Results], charts: dict[Path, Path]) -> str:
@@ -355,7 +362,7 @@ def page(all_results: list[Results], charts: dict[Path, Path]) -> str:
     ]  # fmt: skip
     for results in all_results:
         m = results.machine
-        names = [m["cpu"], f"{m['cores']} cores", *(g["name"] for g in m["gpus"][:1])]
+        names = [m["cpu"], cores(m), *(g["name"] for g in m["gpus"][:1])]
         lines += [f"## {', '.join(names)}", ""]
         lines += [f"`benchmarks/results/{results.path.name}`, {results.when}", ""]
         lines += machine_lines(results)
@@ -390,7 +397,7 @@ def chart(results: Results, path: Path) -> None:
     for axis, group in zip(axes.flat[1:], COST, strict=True):
         _curves(axis, results, group)
     m = results.machine
-    where = ", ".join([f"{m['cpu']}, {m['cores']} cores", *(g["name"] for g in m["gpus"][:1])])
+    where = ", ".join([f"{m['cpu']}, {cores(m)}", *(g["name"] for g in m["gpus"][:1])])
     figure.suptitle(f"One training step, {where}; median of interleaved rounds")
     metadata = {"Date": None} if path.suffix == ".svg" else None
     figure.savefig(path, metadata=metadata)
