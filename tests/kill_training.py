@@ -49,47 +49,58 @@ def started(backend: str, folder: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n", f"the training ended with {process.wait()}"
+    with process.stdout as words:
+        assert words.readline() == "ready\n", f"the training ended with {process.wait()}"
     return process
 
 
-def finished(backend: str, folder: Path) -> dict:
-    """Run a training to its end; return the outcome."""
+def finished(backend: str, folder: Path) -> tuple[dict, float]:
+    """Run a training to its end; return the outcome, and the seconds that it took."""
     import numpy as np
 
     process = started(backend, folder)
+    start = time.perf_counter()
     assert process.wait() == 0, "the resumed training failed"
     with np.load(folder / "result.npz") as result:
-        return dict(result)
+        return dict(result), time.perf_counter() - start
 
 
-def survived(backend: str, count: int, seed: int = 0) -> tuple[int, int, int]:
-    """Kill so many trainings; return how many ended alike, how many were killed while a
-    checkpoint was being written, and how many had ended before they could be killed.
+def killed(backend: str, folder: Path, after: float) -> bool:
+    """Start a training, kill it after so many seconds; return whether it was still running."""
+    process = started(backend, folder)
+    time.sleep(after)
+    running = process.poll() is None
+    process.kill()
+    process.wait()
+    return running
+
+
+def survived(backend: str, count: int, seed: int = 0) -> tuple[int, int]:
+    """Kill so many trainings; return how many of them ended as the undisturbed one, and how many
+    were killed while a checkpoint was being written.
     """
     rng = random.Random(seed)
-    alike = writing = late = 0
+    alike = writing = kills = 0
     with tempfile.TemporaryDirectory() as place:
-        start = time.perf_counter()
-        expected = finished(backend, Path(place, "undisturbed"))
-        seconds = time.perf_counter() - start
-        for number in range(count):
+        expected, seconds = finished(backend, Path(place, "undisturbed"))
+        number = 0
+        while kills < count:
+            number += 1
             folder = Path(place, str(number))
-            for _ in range(rng.choice([1, 1, 2])):
-                process = started(backend, folder)
-                time.sleep(rng.uniform(0.0, seconds))
-                late += process.poll() is not None
-                process.kill()
-                process.wait()
-                partial = list((folder / "checkpoints").glob(".*.partial"))
-                writing += bool(partial)
-            found = finished(backend, folder)
-            assert found.keys() == expected.keys()
-            same = all(found[key].tobytes() == expected[key].tobytes() for key in expected)
+            if not killed(backend, folder, rng.uniform(0.0, seconds)):
+                continue  # it had come to its end
+            kills += 1
+            writing += any((folder / "checkpoints").glob(".*.partial"))
+            if rng.random() < 0.3:  # the resumed one is killed too
+                killed(backend, folder, rng.uniform(0.0, seconds / 2))
+            found, _ = finished(backend, folder)
+            same = found.keys() == expected.keys() and all(
+                found[key].tobytes() == expected[key].tobytes() for key in expected
+            )
             alike += same
             if not same:
                 print(f"run {number} differs", flush=True)
-    return alike, writing, late
+    return alike, writing
 
 
 def main() -> None:
@@ -104,10 +115,10 @@ def main() -> None:
         options.train.mkdir(exist_ok=True)
         train(options.backend, options.train)
         return
-    alike, writing, late = survived(options.backend, options.count, options.seed)
+    alike, writing = survived(options.backend, options.count, options.seed)
     print(
         f"{options.backend}: {alike} of {options.count} killed trainings ended as the undisturbed "
-        f"one, bit for bit; {writing} kills while a checkpoint was being written, {late} too late"
+        f"one, bit for bit; {writing} were killed while a checkpoint was being written"
     )
     sys.exit(alike != options.count)
 
