@@ -39,10 +39,8 @@ if not CUDA:
     print("nox: tests(cupy) is left out: nvidia-smi finds no NVIDIA driver on this machine")
 
 
-@nox.session
-@nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
-def tests(session: nox.Session, backend: str) -> None:
-    """The suite on one backend, with the doctests."""
+def install(session: nox.Session, backend: str) -> None:
+    """What the suite needs on one backend."""
     requirements = list(REQUIREMENTS[backend])
     if backend == "cupy":
         requirements.append(f"cupy-cuda{CUDA or 12}x")
@@ -50,6 +48,13 @@ def tests(session: nox.Session, backend: str) -> None:
     for requirement in requirements:
         session.install(requirement)
     session.install("-e", ".[cli]", *TEST_TOOLS)
+
+
+@nox.session
+@nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
+def tests(session: nox.Session, backend: str) -> None:
+    """The suite on one backend, with the doctests."""
+    install(session, backend)
     session.run("pytest", "--backend", backend, *session.posargs)
 
 
@@ -58,6 +63,17 @@ def fuzz(session: nox.Session) -> None:
     """100,000 damaged files for each reader; `nox -s fuzz -- --seed 1` makes others."""
     session.install("-e", ".")
     session.run("python", "tests/fuzz_files.py", "--count", "100000", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
+def nightly(session: nox.Session, backend: str) -> None:
+    """The property tests on one backend, 1,000 examples each, other ones every time."""
+    install(session, backend)
+    session.run(
+        *("pytest", "tests/test_properties.py", "--backend", backend),
+        *("--hypothesis-profile", "nightly", "--hypothesis-show-statistics", *session.posargs),
+    )
 
 
 @nox.session

@@ -79,7 +79,7 @@ def close(got, expected, allowed, dtype):
 # --- arrays ------------------------------------------------------------------------------------
 
 # JAX compiles every operation anew for every shape: it gets a few shapes, the others any.
-FEW_SHAPES = [(), (1,), (5,), (3, 4), (2, 1, 3), (0,), (2, 0)]
+FEW_SHAPES = [(), (5,), (3, 4), (2, 1, 3), (2, 0)]
 LAYOUTS = ["contiguous", "transposed", "strided", "reversed", "broadcast"]
 
 

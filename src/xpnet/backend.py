@@ -83,7 +83,7 @@ class BackendInfo:
 
 
 def _numeric(values: Any) -> np.ndarray:
-    if isinstance(values, np.ma.MaskedArray):
+    if isinstance(values, np.ndarray) and hasattr(values, "mask"):  # np.ma takes long to import
         raise TypeError("a masked array would lose its mask: fill it first, with .filled(value)")
     host = np.asarray(values)
     if host.dtype.kind not in "biufc":

@@ -139,5 +139,8 @@ def all_finite(xp: Any, x: Any, dtype: Any = None) -> bool:
 
     Waits for the device, needs no temporary.
     """
-    largest = float(xp.finfo(x.dtype if dtype is None else dtype).max)
-    return bool(xp.max(x) <= largest) and bool(xp.min(x) >= -largest)
+    ends = xp.max(x), xp.min(x)  # NaN is both
+    if dtype is None:
+        return all(bool(xp.isfinite(end)) for end in ends)
+    largest = float(xp.finfo(dtype).max)
+    return all(bool(abs(end) <= largest) for end in ends)

@@ -571,7 +571,8 @@ def measured_noise(sampler: Sampler, rng: np.random.Generator) -> float:
             table = np.diff(table)
             if k > 3:
                 gamma = math.factorial(k) ** 2 / math.factorial(2 * k)
-                levels.append(math.sqrt(gamma * float(np.mean(table**2))))
+                # The root mean square, with no square to overflow.
+                levels.append(math.sqrt(gamma / table.size) * float(np.hypot.reduce(table)))
     return max(levels)
 
 
