@@ -1,6 +1,9 @@
 """From the JSON of the benchmarks, and nothing else: a page of tables and a chart.
 
-    python benchmarks/report.py RESULTS.json ... --markdown docs/benchmarks.md --charts docs
+    python benchmarks/report.py benchmarks/results/*.json --markdown docs/benchmarks.md \\
+        --charts docs
+
+Files of other programs, and runs without the training step, are passed over.
 """
 
 from __future__ import annotations
@@ -57,6 +60,14 @@ class Results:
     def ratio(self, group: str, name: str, other: str, **case: Any) -> float | None:
         a, b = self.find(group, name, **case), self.find(group, other, **case)
         return None if a is None or b is None else paired(a, b)
+
+
+def read(path: Path) -> Results | None:
+    """The results of a file, None where it is none of this page's."""
+    if "benchmarks" not in json.loads(path.read_text(encoding="utf-8")):
+        return None
+    results = Results(path)
+    return results if STEP in results.groups else None
 
 
 def paired(a: Bench, b: Bench) -> float | None:
@@ -444,7 +455,7 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="the page to write")
     parser.add_argument("--charts", type=Path, help="the folder for one chart a result file")
     options = parser.parse_args()
-    everything = [Results(path) for path in options.results]
+    everything = [results for path in options.results if (results := read(path)) is not None]
     charts: dict[Path, Path] = {}
     for results in everything:
         if options.charts is not None:
