@@ -61,7 +61,7 @@ class _Adam(Adam):
 
     def coefficients(self, steps: np.ndarray, learning_rates: np.ndarray) -> np.ndarray:
         numbers = super().coefficients(steps, learning_rates)
-        numbers[:, 2] = self.epsilon
+        numbers[:, 2] = self.epsilon / math.sqrt(1.0 - self.beta_2)
         return numbers
 
 
@@ -300,11 +300,11 @@ class BaseMLP(BaseEstimator, abc.ABC):
             x, t = (take(array, asarray(rows)) for array in (x, t))
             weights = weights[rows]
         n = x.shape[0]
-        batch_size = self._batch_size(n)
+        per_epoch = -(-n // self._batch_size(n))
+        batch_size = -(-n // per_epoch)
         # Their alpha / 2 Σw² is of a batch's sum of losses, ours of its mean.
         mean_weight = 1.0 if weights is None else float(np.mean(weights))
         net.l2 = float(self.alpha) / (batch_size * mean_weight)
-        per_epoch = -(-n // batch_size)
         interrupted = False
         watch = epochs.watch(self, n, score, net)
         try:
@@ -318,6 +318,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 learning_rate=epochs.rates,
                 seed=int(rng.randint(np.iinfo(np.int32).max)),
                 shuffle=self.shuffle,
+                whole_epochs=True,
                 sample_weight=None if weights is None else net.placement.floats(weights),
                 callbacks=[watch],
                 block_steps=per_epoch,
@@ -653,8 +654,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         L2: ``alpha / 2`` times the sum of the squared weights, divided by the rows of a batch,
         is added to the loss.
     batch_size : int or "auto"
-        "auto" is 200, or all rows where there are fewer. Every batch is full: the last one of an
-        epoch takes the rows that it lacks from the next.
+        At most so many rows in a batch; "auto" is 200. An epoch is as many steps as
+        scikit-learn's, in batches of one size: 450 rows make three of 150, not 200, 200 and 50.
     learning_rate : str
         For "sgd": "constant"; "invscaling", ``learning_rate_init / (t + 1) ** power_t`` after t
         rows; or "adaptive", divided by 5 where it would have stopped.
@@ -991,8 +992,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         L2: ``alpha / 2`` times the sum of the squared weights, divided by the rows of a batch,
         is added to the loss.
     batch_size : int or "auto"
-        "auto" is 200, or all rows where there are fewer. Every batch is full: the last one of an
-        epoch takes the rows that it lacks from the next.
+        At most so many rows in a batch; "auto" is 200. An epoch is as many steps as
+        scikit-learn's, in batches of one size: 450 rows make three of 150, not 200, 200 and 50.
     learning_rate : str
         For "sgd": "constant"; "invscaling", ``learning_rate_init / (t + 1) ** power_t`` after t
         rows; or "adaptive", divided by 5 where it would have stopped.
