@@ -584,7 +584,9 @@ class MLP:
     def _with_l2(self, loss: Array, params: Params) -> Array:
         if self.l2:
             for i in range(1, self.depth + 1):
-                loss = loss + 0.5 * self.l2 * self.placement.xp.sum(params[f"W{i}"] ** 2)
+                # In the weights' memory order, where this is a view.
+                w = self.placement.xp.reshape(params[f"W{i}"].T, (-1,))
+                loss = loss + 0.5 * self.l2 * (w @ w)
         return loss
 
     def _logits(self, x: Array) -> Array:
