@@ -514,7 +514,8 @@ class MLP:
             pre += params[f"b{i}"]
             a.append(pre)
             z.append(self.activation.forward(pre))
-        logits = z[-1] @ params[f"W{self.depth}"]
+        # In this memory order their maxima and sums over the few classes run along the many rows.
+        logits = (params[f"W{self.depth}"].T @ z[-1].T).T
         logits += params[f"b{self.depth}"]
         return logits, z, a
 
