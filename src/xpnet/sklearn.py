@@ -169,6 +169,9 @@ class BaseMLP(BaseEstimator, abc.ABC):
     """What the two estimators have in common."""
 
     net_: MLP
+    classes_: Any
+    _multilabel: bool
+    _fitted_on_numpy: bool
 
     # --- fitted attributes that are views of others ------------------------------------------
 
@@ -331,6 +334,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
             raise ValueError(DIVERGED) from error
         finally:
             epochs.finish(net)
+        _check_finite(net)
         self.n_iter_ = epochs.done
         if interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=4)
@@ -368,30 +372,33 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 loss, gradient = net.backpropagate(net.params, x, target, None, w)
             return float(here.to_host(loss)), pack(gradient)
 
-        done = 0
+        start = pack(net.params)
+        self.n_iter_, self.loss_ = 0, math.nan
 
         def after_iteration(intermediate_result: Any) -> None:
-            nonlocal done
-            done += 1
+            nonlocal start
+            start, self.loss_ = intermediate_result.x.copy(), float(intermediate_result.fun)
+            self.n_iter_ += 1
             if self.verbose:
-                print(f"Iteration {done}, loss = {intermediate_result.fun:.8f}")
+                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
 
         try:
             result = scipy.optimize.minimize(
                 loss_and_gradient,
-                pack(net.params),
+                start,
                 method="L-BFGS-B",
                 jac=True,
                 callback=after_iteration,
                 options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
             )
         except KeyboardInterrupt:
+            unpack(start)  # of the last iteration, not of a step that was being tried
             warnings.warn("Training interrupted by user.", stacklevel=4)
-            self.n_iter_ = done
             return
         unpack(result.x)
+        _check_finite(net)
         self.n_iter_ = min(int(result.nit), self.max_iter)
-        self._lbfgs_loss = float(result.fun)
+        self.loss_ = float(result.fun)
         if result.status != 0:
             warnings.warn(
                 f"lbfgs failed to converge after {result.nit} iteration(s) (status="
@@ -402,14 +409,9 @@ class BaseMLP(BaseEstimator, abc.ABC):
             )
 
     def _finish(self) -> None:
-        """Set the attributes of a fitted estimator, or raise where the weights are no numbers."""
-        net, epochs = self.net_, self._epochs
-        xp = net.placement.xp
-        finite = [xp.all(xp.isfinite(p)) for p in net.params.values()]
-        if not bool(xp.all(xp.stack(finite))):
-            raise ValueError(DIVERGED)
+        """Set the attributes that come of the epochs."""
+        epochs = self._epochs
         if self.solver == "lbfgs":
-            self.loss_ = self._lbfgs_loss
             return
         self.t_ = epochs.samples
         self.loss_curve_ = epochs.loss_curve
@@ -435,6 +437,8 @@ class BaseMLP(BaseEstimator, abc.ABC):
 
     def _check_parameters(self) -> None:
         """Raise where a parameter is not what it should be; nothing has been done then."""
+        if isinstance(self, RegressorMixin):
+            known(LOSSES, self.loss, "loss")
         known(NAMES, self.activation, "activation")
         known(dict.fromkeys(SOLVERS), self.solver, "solver")
         known(dict.fromkeys(SCHEDULES), self.learning_rate, "learning_rate")
@@ -509,17 +513,16 @@ class BaseMLP(BaseEstimator, abc.ABC):
     def _place(self, X: Any, library: Placement | None) -> Placement:
         """Return where the net is to live."""
         if library is not None:
-            if self.xp is not None or self.device is not None:
+            if (self.xp, self.device, self.dtype) != (None, None, None):
                 raise ValueError(
-                    f"xp and device are for NumPy input; X is an array of {library.backend.name}, "
-                    "and the work is done where it is"
+                    f"xp, device and dtype are for NumPy input; X is an array of "
+                    f"{library.backend.name}, and everything follows it"
                 )
             return placement_of(X)
-        dtype = X.dtype.name
         try:
-            return place(self.xp, self.device, dtype)
+            return place(self.xp, self.device, self.dtype or X.dtype.name)
         except BackendNotAvailable:
-            if dtype == "float32":
+            if self.dtype is not None or X.dtype == np.float32:
                 raise
             # Apple's GPUs have no float64, and JAX has it on request only.
             return place(self.xp, self.device, "float32")
@@ -544,7 +547,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
 
     def _predicted(self, X: Any, method: str) -> Array:
         """The net's predictions, (rows, outputs), where X is."""
-        check_is_fitted(self)
+        check_is_fitted(self, "net_")
         library = _library(X)
         self._check_same(library, method)
         X = validate_data(
@@ -636,7 +639,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     The parameters, their defaults and their meaning are those of
     `sklearn.neural_network.MLPClassifier`, and so are the fitted attributes; `class_weight`,
-    `xp`, `device`, `net_` and `history_` are new. With
+    `xp`, `device`, `dtype`, `net_` and `history_` are new. With
     ``sklearn.set_config(array_api_dispatch=True)`` the input may be an array of any library, and
     everything follows X: library, device and dtype. Without it, NumPy goes in and comes out.
 
@@ -695,6 +698,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         None: the work is done where X is.
     device : optional
         Of that library: "cuda", "cuda:1", ...
+    dtype : str, optional
+        "float32" or "float64", for NumPy input; "float32" is faster everywhere. None: the dtype
+        of X, float64 where X has no floats.
 
     Attributes
     ----------
@@ -761,6 +767,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         class_weight: Mapping[Any, float] | str | None = None,
         xp: str | None = None,
         device: Any = None,
+        dtype: str | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -788,6 +795,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.class_weight = class_weight
         self.xp = xp
         self.device = device
+        self.dtype = dtype
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new net; with `warm_start`, go on with the last one.
@@ -923,26 +931,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if multilabel:
             labels = np.asarray(labels.toarray() if issparse(labels) else labels)
         found = np.arange(labels.shape[1]) if multilabel else np.unique(labels)
-        if first:
-            classes = found if classes is None or multilabel else classes
-            self._multilabel = multilabel
-            self.classes_ = classes if self._fitted_on_numpy else _placed_classes(classes, here)
-        else:
+        if not first:
             classes = _host(self.classes_)
             if multilabel != self._multilabel:
                 raise ValueError("y has one label a row in one call, and several in another")
-            others = np.setdiff1d(found, classes)
-            if self.warm_start and len(others) + len(np.setdiff1d(classes, found)):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the "
-                    f"previous call to fit. Previously got {classes}, `y` has {found}"
-                )
+        elif classes is None or multilabel:
+            classes = found
         others = np.setdiff1d(found, classes)
+        if self.warm_start and len(others) + len(np.setdiff1d(classes, found)):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {classes}, `y` has {found}"
+            )
         if len(others):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has "
                 f"{found}."
             )
+        if first:
+            self._multilabel = multilabel
+            self.classes_ = classes if self._fitted_on_numpy else _placed_classes(classes, here)
         if multilabel:
             return here.floats(labels), "sigmoid", labels.shape[1], None
         indices = np.searchsorted(classes, labels)
@@ -971,10 +979,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor: scikit-learn's, where X lives.
 
     The parameters, their defaults and their meaning are those of
-    `sklearn.neural_network.MLPRegressor`, and so are the fitted attributes; `xp`, `device`, `net_`
-    and `history_` are new. With ``sklearn.set_config(array_api_dispatch=True)`` the input may be
-    an array of any library, and everything follows X: library, device and dtype. Without it,
-    NumPy goes in and comes out.
+    `sklearn.neural_network.MLPRegressor`, and so are the fitted attributes; `xp`, `device`,
+    `dtype`, `net_` and `history_` are new. With ``sklearn.set_config(array_api_dispatch=True)``
+    the input may be an array of any library, and everything follows X: library, device and dtype.
+    Without it, NumPy goes in and comes out.
 
     Parameters
     ----------
@@ -1030,6 +1038,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         None: the work is done where X is.
     device : optional
         Of that library: "cuda", "cuda:1", ...
+    dtype : str, optional
+        "float32" or "float64", for NumPy input; "float32" is faster everywhere. None: the dtype
+        of X, float64 where X has no floats.
 
     Attributes
     ----------
@@ -1094,6 +1105,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_fun: int = 15000,
         xp: str | None = None,
         device: Any = None,
+        dtype: str | None = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -1121,6 +1133,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.max_fun = max_fun
         self.xp = xp
         self.device = device
+        self.dtype = dtype
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new net; with `warm_start`, go on with the last one.
@@ -1184,7 +1197,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _read_target(
         self, y: Array, here: Placement, first: bool, classes: Any
     ) -> tuple[Array, str, int, np.ndarray | None]:
-        known(LOSSES, self.loss, "loss")
         t = _moved(y, here)
         t = t[:, None] if t.ndim == 1 else t
         return t, LOSSES[self.loss], t.shape[1], None
@@ -1286,6 +1298,14 @@ def _stochastic(estimator: BaseMLP) -> bool:
 def _hidden(sizes: Any) -> tuple[int, ...]:
     entries = sizes if hasattr(sizes, "__iter__") else [sizes]
     return tuple(positive_integer(size, "every entry of hidden_layer_sizes") for size in entries)
+
+
+def _check_finite(net: MLP) -> None:
+    """Raise where a training has ended in parameters that are no numbers."""
+    xp = net.placement.xp
+    finite = xp.stack([xp.all(xp.isfinite(p)) for p in net.params.values()])
+    if not bool(xp.all(finite)):
+        raise ValueError(DIVERGED)
 
 
 def _bare_net(sizes: Any, activation: str, output: str, l2: float, here: Placement) -> MLP:
