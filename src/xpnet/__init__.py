@@ -1,5 +1,8 @@
 """Neural nets that run where your arrays live."""
 
+import importlib
+from types import ModuleType
+
 from . import functions, losses, optimizers
 from .backend import BackendNotAvailable, backends, place
 from .callbacks import EarlyStopping, Log, Progress
@@ -43,3 +46,10 @@ __all__ = [
     "optimizers",
     "place",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    # Not imported with the rest: it brings scikit-learn and SciPy with it.
+    if name == "sklearn":
+        return importlib.import_module(".sklearn", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -320,6 +320,7 @@ def dtype_name(xp: ModuleType, dtype: Any) -> str:
 # --- one library each ------------------------------------------------------------------------
 
 
+@functools.cache
 def _cpu_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

@@ -17,6 +17,9 @@ class Batches:
         None draws anew each time.
     shuffle : bool
         False: each pass is in the order of the rows.
+    whole_epochs : bool
+        A pass ends with a batch, which takes the rows that it lacks from the pass's beginning.
+        False: from the next pass.
 
     Examples
     --------
@@ -26,8 +29,17 @@ class Batches:
            [1, 2]])
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int | None, *, shuffle: bool = True) -> None:
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        seed: int | None,
+        *,
+        shuffle: bool = True,
+        whole_epochs: bool = False,
+    ) -> None:
         self._n, self._batch_size, self._shuffle = n, batch_size, shuffle
+        self._lacking = -n % batch_size if whole_epochs else 0
         self._rng = np.random.default_rng(seed)
         self._new_pass()
 
@@ -36,7 +48,7 @@ class Batches:
         rows = np.empty(count * self._batch_size, dtype=np.int64)
         filled = 0
         while filled < len(rows):
-            if self._position == self._n:
+            if self._position == len(self._rows):
                 self._new_pass()
             part = self._rows[self._position : self._position + len(rows) - filled]
             rows[filled : filled + len(part)] = part
@@ -57,4 +69,6 @@ class Batches:
     def _new_pass(self) -> None:
         self._start = self._rng.bit_generator.state
         self._rows = self._rng.permutation(self._n) if self._shuffle else np.arange(self._n)
+        if self._lacking:
+            self._rows = np.concatenate([self._rows, self._rows[: self._lacking]])
         self._position = 0

@@ -529,7 +529,8 @@ class MLP:
             pre += params[f"b{i}"]
             a.append(pre)
             z.append(self.activation.forward(pre))
-        logits = z[-1] @ params[f"W{self.depth}"]
+        # In this memory order their maxima and sums over the few classes run along the many rows.
+        logits = (params[f"W{self.depth}"].T @ z[-1].T).T
         logits += params[f"b{self.depth}"]
         return logits, z, a
 
@@ -598,7 +599,9 @@ class MLP:
     def _with_l2(self, loss: Array, params: Params) -> Array:
         if self.l2:
             for i in range(1, self.depth + 1):
-                loss = loss + 0.5 * self.l2 * self.placement.xp.sum(params[f"W{i}"] ** 2)
+                # In the weights' memory order, where this is a view.
+                w = self.placement.xp.reshape(params[f"W{i}"].T, (-1,))
+                loss = loss + 0.5 * self.l2 * (w @ w)
         return loss
 
     def _logits(self, x: Array) -> Array:

@@ -156,7 +156,8 @@ class Adam(Optimizer):
     """Adam: steps scaled by running means of the gradient and of its square.
 
     m ← β1 m + (1 - β1) g; v ← β2 v + (1 - β2) g²; with the bias-corrected
-    m̂ = m / (1 - β1ᵗ) and v̂ = v / (1 - β2ᵗ): W ← W - η m̂ / (√v̂ + ε).
+    m̂ = m / (1 - β1ᵗ) and v̂ = v / (1 - β2ᵗ): W ← W - η m̂ / (√v̂ + ε). The slots hold
+    m / (1 - β1) and v / (1 - β2), which take two operations less.
 
     Kingma and Ba, *Adam: a method for stochastic optimization* (2015), algorithm 1.
 
@@ -185,10 +186,14 @@ class Adam(Optimizer):
 
     def coefficients(self, steps: np.ndarray, learning_rates: np.ndarray) -> np.ndarray:
         """Return the numbers of each step; see `Optimizer.coefficients`."""
-        # η m̂ / (√v̂ + ε) = [η √c2 / c1] m / (√v + ε √c2), with c1 = 1 - β1ᵗ, c2 = 1 - β2ᵗ.
-        root = np.sqrt(1.0 - self.beta_2**steps)
-        rate = learning_rates * root / (1.0 - self.beta_1**steps)
-        return np.stack([learning_rates, rate, self.epsilon * root], axis=1)
+        # With M = m / (1 - β1), V = v / (1 - β2), c1 = 1 - β1ᵗ, c2 = 1 - β2ᵗ:
+        # η m̂ / (√v̂ + ε) = [η (1 - β1) / c1 · √(c2 / (1 - β2))] M / (√V + ε √(c2 / (1 - β2))).
+        root = np.sqrt((1.0 - self.beta_2**steps) / (1.0 - self.beta_2))
+        numbers = np.empty((len(steps), 3))
+        numbers[:, 0] = learning_rates
+        numbers[:, 1] = learning_rates * (1.0 - self.beta_1) / (1.0 - self.beta_1**steps) * root
+        numbers[:, 2] = self.epsilon * root
+        return numbers
 
     def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
         """Move by one step; see `Optimizer.update`."""
@@ -196,11 +201,9 @@ class Adam(Optimizer):
         rate, epsilon = numbers[1], numbers[2]
         for key, g in gradient.items():
             mean[key] *= self.beta_1
-            mean[key] += (1.0 - self.beta_1) * g
+            mean[key] += g
             square[key] *= self.beta_2
-            change = (1.0 - self.beta_2) * g
-            change *= g
-            square[key] += change
+            square[key] += g * g
             change = array_namespace(g).sqrt(square[key])
             change += epsilon
             change = mean[key] / change

@@ -64,6 +64,7 @@ def fit(
     validation: tuple[Array, Array] | None = None,
     seed: int | None = 0,
     shuffle: bool = True,
+    whole_epochs: bool = False,
     sample_weight: Array | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
@@ -108,6 +109,9 @@ def fit(
         Of the batch order. None draws anew each time.
     shuffle : bool
         False: every pass takes the rows in their order.
+    whole_epochs : bool
+        True: a pass takes ceil(n / batch_size) steps, and its last batch takes the rows that it
+        lacks from the pass's beginning, not from the next pass.
     sample_weight : array, (n,), optional
         Weights of the rows, at least 0, of the net's library: the loss of a batch is their
         weighted mean. For gradient "backprop".
@@ -219,6 +223,7 @@ def fit(
             "steps": total,
             "batch_size": batch_size,
             "shuffle": shuffle,
+            "whole_epochs": whole_epochs,
             "optimizer": {"name": type(rule).__name__, **_fields(rule)},
             "learning_rate": _described(schedule),
             "gradient": gradient,
@@ -230,7 +235,7 @@ def fit(
     kept = {} if optimizer_state is None else optimizer_state
     state = {"params": net.params, "slots": kept.setdefault("slots", rule.slots(net.params))}
     earlier = kept.setdefault("steps", 0)
-    order = Batches(n, batch_size, seed, shuffle=shuffle)
+    order = Batches(n, batch_size, seed, shuffle=shuffle, whole_epochs=whole_epochs)
     training = Resumable(net, state["slots"], order, history, watchers)
     checkpoints = open_checkpoints(checkpoint, training, resume=resume)
     history.reserve(total)
@@ -376,7 +381,8 @@ def _schedule(learning_rate: float | Schedule) -> Schedule:
 
 def _rates(schedule: Schedule, steps: np.ndarray) -> np.ndarray:
     rates = np.asarray(schedule(steps), dtype=np.float64)
-    if rates.shape != steps.shape or not np.all(np.isfinite(rates)) or np.any(rates < 0):
+    # Comparisons with NaN are false.
+    if rates.shape != steps.shape or not (rates.min() >= 0.0 and rates.max() < math.inf):
         raise ValueError(
             f"the schedule must return {len(steps)} finite rates of at least 0 for "
             f"{len(steps)} step numbers; it returned {rates!r}"
