@@ -314,6 +314,21 @@ def test_optimizer_state_goes_on(lib):
         np.testing.assert_array_equal(lib.host(nets[1].params[key]), lib.host(p))
 
 
+def test_optimizer_state_is_not_kept_from_a_diverged_call(lib):
+    """A slot that has become NaN would make NaN of the next call's parameters."""
+    x, t = data(lib)
+    net = MLP([5, 3], activation="identity", output="identity", dtype="float64", **lib.kwargs)
+    state = {}
+    target = lib.array(np.eye(3)[lib.host(t)])
+    with pytest.raises(xpnet.NonFiniteLoss), np.errstate(all="ignore"):
+        fit(net, x, target, steps=2000, batch_size=50, learning_rate=1e3,
+            optimizer="momentum", optimizer_state=state)
+    assert state == {}
+    again = fit(net, x, target, steps=5, batch_size=50, learning_rate=1e-3,
+                optimizer="momentum", optimizer_state=state)
+    assert np.isfinite(again.loss).all()
+
+
 @pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])
 def test_sample_weights_are_repeated_rows(lib, output):
     """A row of weight 2 is two rows; one of weight 0 is none."""
