@@ -249,7 +249,7 @@ def check_gradient(
         The gradient under test, with the shapes of `x`; or a function of `x` that returns it.
     x : array or dict of arrays, floating point
     step : float, optional
-        h. None: the fifth root of the dtype's epsilon times max(1, |entry|).
+        h. None: the fifth root of the dtype's epsilon times ``max(1, |entry|)``.
     directions : int, optional
         Check so many random directions (signs) for each array instead of every entry, with
         steps chosen for each; where one fails, halve it until the failing entry is found.

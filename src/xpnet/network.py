@@ -306,7 +306,7 @@ class MLP:
         step : float, optional
             h. None: the cube root of the dtype's epsilon; for "structured" divided in each
             layer by its largest input and the largest weight behind it, for "elementwise"
-            times max(1, |entry|).
+            times ``max(1, |entry|)``.
         method : str
             "structured" uses that a weight moves one pre-activation of each row only, and takes
             the difference of the losses without cancellation: the time of a few hundred forward
