@@ -8,6 +8,7 @@ import xpnet
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import picture
 import rooms
 
 project = "xpnet"
@@ -68,6 +69,12 @@ html_theme_options = {
 copybutton_exclude = ".linenos, .gp, .go"
 
 
+def draw(app):
+    """Write the pictures that are neither committed nor made by a cell of the tutorial."""
+    rooms.write(HERE / "_generated")
+    picture.write(HERE / "_generated")
+
+
 def setup(app):
-    """Draw the rooms before the pages are read."""
-    app.connect("builder-inited", lambda app: rooms.write(HERE / "_generated"))
+    """Draw the pictures before the pages are read."""
+    app.connect("builder-inited", draw)
