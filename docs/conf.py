@@ -8,8 +8,8 @@ import xpnet
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import picture
-import rooms
+import picture  # noqa: E402
+import rooms  # noqa: E402
 
 project = "xpnet"
 author = "the xpnet developers"
@@ -50,6 +50,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+nb_output_stderr = "error"  # a warning in a cell
 
 html_theme = "pydata_sphinx_theme"
 html_title = "xpnet"

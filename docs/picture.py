@@ -39,7 +39,7 @@ def draw(name, ax, size=13):
 def write(folder):
     """Write each picture into a folder, for the build."""
     for name in TITLES:
-        figure = plots.new_figure(3.4, 3.4)  # small, so that its words are large on a third of a page
+        figure = plots.new_figure(3.4, 3.4)  # small: so its words are large on a third of a page
         draw(name, figure.add_subplot(), size=9)
         figure.savefig(folder / f"{name}.png", dpi=170)
 

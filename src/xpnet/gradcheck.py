@@ -270,6 +270,11 @@ def check_gradient(
     RuntimeError
         Matrix products are computed with reduced precision (TF32) on the device of `x`.
 
+    References
+    ----------
+    J. J. Moré and S. M. Wild, 'Estimating computational noise', SIAM Journal on Scientific
+    Computing 33 (2011), 1292-1314.
+
     Examples
     --------
     >>> import numpy as np
@@ -279,11 +284,6 @@ def check_gradient(
     >>> report = check_gradient(lambda x: np.sum(x**3), lambda x: x**2, x)
     >>> report.verdict, report.causes
     ('failed', ('x: too small by the constant factor 3',))
-
-    References
-    ----------
-    J. J. Moré and S. M. Wild, 'Estimating computational noise', SIAM Journal on Scientific
-    Computing 33 (2011), 1292-1314.
     """
     if step is not None:
         step = finite_number(step, "step", minimum=0.0, exclusive=True)

@@ -549,7 +549,7 @@ class MLP:
     def differentiate(
         self, params: Params, x: Array, target: Array, scale: Any = None
     ) -> tuple[Array, Params]:
-        """As `backpropagate`, by central differences; nothing waits."""
+        """Compute what `backpropagate` does, by central differences; nothing waits."""
         logits, z, a = self.forward(params, x)
         loss, _ = self.output.loss(logits, target)
         point = Point(params, self.activation, self.output, logits, z, a, target)
@@ -674,7 +674,7 @@ class MLP:
         return t
 
     def checked_weights(self, weights: Array, n: int) -> Array:
-        """Weights of n rows in the net's dtype, or raise; waits to read the values."""
+        """Return weights of n rows in the net's dtype, or raise; waits to read the values."""
         name = "sample_weight"
         self.placement.check(weights, name)
         xp = self.placement.xp
