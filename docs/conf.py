@@ -58,7 +58,10 @@ html_static_path = ["_static"]
 html_css_files = ["xpnet.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "benchmarks": [], "promises": [], "how-it-is-built": []}
+# Pages without pages below them need no navigation at their side.
+html_sidebars = {
+    page: [] for page in ("index", "tutorial", "benchmarks", "promises", "how-it-is-built")
+}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "footer_start": ["copyright"],
