@@ -68,13 +68,13 @@ def colour(room: str) -> str:
 def figure() -> Figure:
     """Draw the rooms below each other, and an arc from each to those that it imports."""
     rooms = names()
-    figure = Figure(figsize=(6.4, 0.34 * len(rooms) + 1.2), layout="constrained")
+    figure = Figure(figsize=(6.4, 0.34 * len(rooms) + 2.2), layout="constrained")
     axes = figure.add_subplot()
     for i, room in enumerate(rooms):
         axes.plot(0, i, "o", color=colour(room), markersize=7)
         axes.text(-0.35, i, room, ha="right", va="center", fontsize=12, color=colour(room))
         for j in (rooms.index(other) for other in imports(room)):
-            reach = 0.42 * abs(i - j)
+            reach = 0.36 * abs(i - j)
             points = [(0, i), (reach, i), (reach, j), (0, j)]
             codes = [Curve.MOVETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4]
             arc = Curve(points, codes)
@@ -83,10 +83,9 @@ def figure() -> Figure:
             )
     for place, (name, one) in enumerate(zip([*GROUPS, "data, pictures, the command"],
                                             [*COLOURS, OTHERS], strict=True)):  # fmt: skip
-        axes.text(1.0, 0.985 - 0.028 * place, name, color=one, fontsize=11, ha="right", va="top",
-                  transform=axes.transAxes)  # fmt: skip
-    axes.set_xlim(-3.2, 0.33 * len(rooms))
-    axes.set_ylim(len(rooms) - 0.5, -0.5)
+        axes.text(-0.35, len(rooms) + 0.4 + 0.9 * place, name, color=one, fontsize=12, va="center")
+    axes.set_xlim(-2.6, 0.28 * len(rooms))
+    axes.set_ylim(len(rooms) + 4.8, -0.5)
     axes.set_axis_off()
     return figure
 
