@@ -57,7 +57,7 @@ def tests(session: nox.Session, backend: str) -> None:
         session.install(requirement)
     session.install("-e", ".[cli]", *TEST_TOOLS)
     # The blocks of the documentation run in the session docs, once for all backends.
-    blocks = ("--ignore=docs", "--ignore=README.md")
+    blocks = ("--deselect=docs/", "--deselect=README.md")
     session.run("pytest", "--backend", backend, *blocks, *session.posargs)
 
 
