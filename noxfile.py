@@ -89,7 +89,7 @@ def docs(session: nox.Session) -> None:
     session.install("jax>=0.4.35")  # the tutorial compares what is there
     if CUDA:
         session.install(f"cupy-cuda{CUDA}x")
-    session.install("-e", ".[cli]", *SITE_TOOLS, *TEST_TOOLS)
+    session.install("-e", ".[cli,sklearn]", *SITE_TOOLS, *TEST_TOOLS)
     session.run("python", "docs/docstrings.py")
     session.run("pytest", "docs", "README.md")
     # -E: what a page was built from before may no longer be there.
