@@ -9,7 +9,13 @@ import nox
 
 # Torch is pinned here because its newest wheels are gigabytes; users bring their own.
 TORCH = "torch==2.13.0"
-TEST_TOOLS = ["pytest>=8", "hypothesis", "matplotlib", "pooch", "nbclient", "ipykernel"]
+TEST_TOOLS = [
+    "pytest>=8", "hypothesis", "matplotlib", "pooch", "nbclient", "ipykernel", "sybil>=9",
+]  # fmt: skip
+SITE_TOOLS = [
+    "sphinx>=8", "pydata-sphinx-theme>=0.16", "numpydoc>=1.8", "myst-nb>=1.2", "sphinx-design>=0.6",
+    "sphinx-copybutton>=0.5",
+]  # fmt: skip
 # Torch is also the oracle of the gradients, whatever the arrays are.
 REQUIREMENTS = {
     "numpy": [TORCH],
@@ -34,7 +40,7 @@ CUDA = cuda_version()
 BACKENDS = ["numpy", "strict", "torch", "jax", "cupy"]
 nox.options.sessions = ["lint", "typecheck"] + [
     f"tests({name})" for name in BACKENDS if name != "cupy" or CUDA
-]
+] + ["docs"]
 nox.options.reuse_existing_virtualenvs = True
 if not CUDA:
     print("nox: tests(cupy) is left out: nvidia-smi finds no NVIDIA driver on this machine")
@@ -56,7 +62,9 @@ def install(session: nox.Session, backend: str) -> None:
 def tests(session: nox.Session, backend: str) -> None:
     """The suite on one backend, with the doctests."""
     install(session, backend)
-    session.run("pytest", "--backend", backend, *session.posargs)
+    # The blocks of the documentation run in the session docs, once for all backends.
+    blocks = ("--deselect=docs/", "--deselect=README.md")
+    session.run("pytest", "--backend", backend, *blocks, *session.posargs)
 
 
 @nox.session
@@ -89,6 +97,21 @@ def typecheck(session: nox.Session) -> None:
     """Types, strictly."""
     session.install("mypy==2.4.1", ".[cli,fashion]")
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Docstrings, code blocks, and the site into docs/_build/html, every warning an error."""
+    session.install(TORCH)
+    session.install("jax>=0.4.35")  # the tutorial compares what is there
+    if CUDA:
+        session.install(f"cupy-cuda{CUDA}x")
+    session.install("-e", ".[cli,sklearn]", *SITE_TOOLS, *TEST_TOOLS)
+    session.run("python", "docs/docstrings.py")
+    session.run("pytest", "docs", "README.md")
+    # -E: what a page was built from before may no longer be there.
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-E", "-q", "docs", "docs/_build/html")
+    session.run("python", "docs/offline.py", "docs/_build/html")
 
 
 @nox.session

@@ -255,7 +255,7 @@ def check_gradient(
         The gradient under test, with the shapes of `x`; or a function of `x` that returns it.
     x : array or dict of arrays, floating point
     step : float, optional
-        h. None: the fifth root of the dtype's epsilon times max(1, |entry|).
+        h. None: the fifth root of the dtype's epsilon times ``max(1, |entry|)``.
     directions : int, optional
         Check so many random directions (signs) for each array instead of every entry, with
         steps chosen for each; where one fails, halve it until the failing entry is found.
@@ -276,6 +276,11 @@ def check_gradient(
     RuntimeError
         Matrix products are computed with reduced precision (TF32) on the device of `x`.
 
+    References
+    ----------
+    J. J. Moré and S. M. Wild, 'Estimating computational noise', SIAM Journal on Scientific
+    Computing 33 (2011), 1292-1314.
+
     Examples
     --------
     >>> import numpy as np
@@ -285,11 +290,6 @@ def check_gradient(
     >>> report = check_gradient(lambda x: np.sum(x**3), lambda x: x**2, x)
     >>> report.verdict, report.causes
     ('failed', ('x: too small by the constant factor 3',))
-
-    References
-    ----------
-    J. J. Moré and S. M. Wild, 'Estimating computational noise', SIAM Journal on Scientific
-    Computing 33 (2011), 1292-1314.
     """
     if step is not None:
         step = finite_number(step, "step", minimum=0.0, exclusive=True)

@@ -111,7 +111,7 @@ def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
 
     Returns
     -------
-    array, (*labels.shape, classes)
+    array, ``(*labels.shape, classes)``
 
     Raises
     ------
@@ -242,8 +242,8 @@ def sigmoid_cross_entropy(
 ) -> tuple[Array, Array]:
     """Binary cross-entropy of the sigmoid of `logits`, and its gradient.
 
-    loss = mean over rows of Σ_k max(a_k, 0) - a_k t_k + log(1 + exp(-|a_k|)), summed over the
-    labels; gradient = (sigmoid(a) - t) / n.
+    loss = mean over rows of Σ_k max(a_k, 0) - a_k t_k + ``log(1 + exp(-|a_k|))``, summed over
+    the labels; gradient = (sigmoid(a) - t) / n.
 
     Parameters
     ----------

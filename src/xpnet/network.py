@@ -321,7 +321,7 @@ class MLP:
         step : float, optional
             h. None: the cube root of the dtype's epsilon; for "structured" divided in each
             layer by its largest input and the largest weight behind it, for "elementwise"
-            times max(1, |entry|).
+            times ``max(1, |entry|)``.
         method : str
             "structured" uses that a weight moves one pre-activation of each row only, and takes
             the difference of the losses without cancellation: the time of a few hundred forward
@@ -565,7 +565,7 @@ class MLP:
     def differentiate(
         self, params: Params, x: Array, target: Array, scale: Any = None
     ) -> tuple[Array, Params]:
-        """As `backpropagate`, by central differences; nothing waits."""
+        """Compute what `backpropagate` does, by central differences; nothing waits."""
         logits, z, a = self.forward(params, x)
         loss, _ = self.output.loss(logits, target)
         point = Point(params, self.activation, self.output, logits, z, a, target)
@@ -695,7 +695,7 @@ class MLP:
         return t
 
     def checked_weights(self, weights: Array, n: int) -> Array:
-        """Weights of n rows in the net's dtype, or raise; waits to read the values."""
+        """Return weights of n rows in the net's dtype, or raise; waits to read the values."""
         name = "sample_weight"
         self.placement.check(weights, name)
         xp = self.placement.xp

@@ -50,11 +50,11 @@ def numerical_gradient(
     x : array or dict of arrays, floating point
         All of one library.
     step : float, optional
-        h. None: the cube root of the dtype's epsilon times max(1, |entry|), which balances
-        truncation (h²) and rounding (epsilon / h); see *Numerical Recipes* (3rd edition,
+        h. None: the cube root of the dtype's epsilon times ``max(1, |entry|)``, which
+        balances truncation (h²) and rounding (epsilon / h); see *Numerical Recipes* (3rd edition,
         2007), section 5.7.
     vectorized : bool
-        True: `f` takes stacks, each array (k, *shape), and returns (k,).
+        True: `f` takes stacks, each array ``(k, *shape)``, and returns (k,).
     max_bytes : int
         With `vectorized`: bound of the stacks that `f` is handed at once.
 

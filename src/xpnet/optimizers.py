@@ -51,6 +51,10 @@ class Optimizer(abc.ABC):
         steps : ndarray, (K,)
             Step numbers, counted from 1.
         learning_rates : ndarray, (K,)
+
+        Returns
+        -------
+        ndarray, (K, m)
         """
         return learning_rates[:, None]
 
@@ -271,6 +275,11 @@ def _below_one(value: float, name: str) -> None:
 class Constant:
     """The same learning rate for every step.
 
+    Parameters
+    ----------
+    learning_rate : float
+        Above 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -291,6 +300,15 @@ class Constant:
 @dataclass(frozen=True)
 class StepDecay:
     """The learning rate times `factor` after each `every` steps.
+
+    Parameters
+    ----------
+    learning_rate : float
+        That of the first steps, above 0.
+    every : int
+        Steps between two changes.
+    factor : float
+        Above 0.
 
     Examples
     --------
@@ -320,6 +338,15 @@ class Cosine:
     Loshchilov and Hutter, *SGDR: stochastic gradient descent with warm restarts* (2017),
     equation 5, without restarts.
 
+    Parameters
+    ----------
+    learning_rate : float
+        That of the first step, above 0.
+    steps : int
+        How long it falls.
+    final : float
+        What it falls to, at least 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -347,6 +374,13 @@ class WarmUp:
     """The first `steps` steps rise linearly to what `schedule` says; the rest is `schedule`.
 
     Goyal et al., *Accurate, large minibatch SGD* (2017), section 2.2.
+
+    Parameters
+    ----------
+    schedule : callable
+        From step numbers, counted from 0, to learning rates.
+    steps : int
+        How long it rises.
 
     Examples
     --------

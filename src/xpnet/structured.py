@@ -11,7 +11,7 @@ G is computed by going forward from a[n, j]: the activation moves one column, th
 layer turns that into a rank-1 update, everything behind is dense; what comes before a[n, j] is
 computed once. The output's `change` takes the difference of the losses without cancellation.
 
-Only the odd part of G matters. Within a small interval |δ| ≤ r it is a polynomial
+Only the odd part of G matters. Within a small interval -r ≤ δ ≤ r it is a polynomial
 c_1 δ + c_3 δ³ + ... to the last digit, found from G at a few pairs ±δ, and the sum over n
 becomes a matrix product for each power:
 
