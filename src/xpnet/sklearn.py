@@ -46,9 +46,11 @@ from .training import NonFiniteLoss, fit
 NAMES = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 SOLVERS = ("lbfgs", "sgd", "adam")
 SCHEDULES = ("constant", "invscaling", "adaptive")
-LOSSES = {"squared_error": "identity"}
+LOSSES = {"squared_error": "identity", "poisson": "exp"}
 # xpnet's outputs, and scikit-learn's names of them.
-OUT_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity"}
+OUT_ACTIVATIONS = {
+    "softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exp": "exp",
+}  # fmt: skip
 
 DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
@@ -106,7 +108,8 @@ class _Epochs:
     def __call__(self, progress: Progress) -> bool:
         """Return True where training should stop."""
         e = self._e
-        loss = float(np.mean(progress.losses))
+        losses = progress.losses.tolist()
+        loss = math.fsum(losses) / len(losses)
         self.done += 1
         self.samples += self._rows
         self.loss_curve.append(loss)
@@ -987,7 +990,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     Parameters
     ----------
     loss : str
-        "squared_error": half the squared error, summed over the outputs.
+        "squared_error", half the squared error; or "poisson", half the Poisson deviance, for
+        y of at least 0: the net then predicts its logarithm. Summed over the outputs.
     hidden_layer_sizes : int or sequence of int
         Units of each hidden layer; an empty sequence for none.
     activation : str
