@@ -63,7 +63,8 @@ def draw(estimator, alphas=ALPHAS):
                 ax.contourf(xx, yy, p.reshape(xx.shape), levels, cmap="RdBu", alpha=0.8)
                 ax.text(
                     *(0.97, 0.03, f"{score:.2f}"),
-                    transform=ax.transAxes, ha="right", va="bottom", fontsize=13,
+                    transform=ax.transAxes, ha="right", va="bottom", fontsize=12,
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2},
                 )  # fmt: skip
             for points, labels, opacity in ((X_train, y_train, 1.0), (X_test, y_test, 0.55)):
                 ax.scatter(

@@ -322,8 +322,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 batch_size=batch_size,
                 optimizer=self._optimizer(),
                 learning_rate=epochs.rates,
-                seed=int(rng.randint(np.iinfo(np.int32).max)),
-                shuffle=self.shuffle,
+                shuffle=_orders(n, rng) if self.shuffle else False,
                 whole_epochs=True,
                 sample_weight=None if weights is None else net.placement.floats(weights),
                 callbacks=[watch],
@@ -671,8 +670,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     shuffle : bool
         False: every epoch takes the rows in their order.
     random_state : int, RandomState or None
-        Of the first weights, which are scikit-learn's for the same number, of the validation
-        set and of the order of the rows.
+        Of the first weights, the validation set and the order of the rows: scikit-learn's for the
+        same number.
     tol : float
         What counts as an improvement. For "lbfgs" the largest entry of the gradient at which
         it stops.
@@ -1015,8 +1014,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     shuffle : bool
         False: every epoch takes the rows in their order.
     random_state : int, RandomState or None
-        Of the first weights, which are scikit-learn's for the same number, of the validation
-        set and of the order of the rows.
+        Of the first weights, the validation set and the order of the rows: scikit-learn's for the
+        same number.
     tol : float
         What counts as an improvement. For "lbfgs" the largest entry of the gradient at which
         it stops.
@@ -1302,6 +1301,20 @@ def _stochastic(estimator: BaseMLP) -> bool:
 def _hidden(sizes: Any) -> tuple[int, ...]:
     entries = sizes if hasattr(sizes, "__iter__") else [sizes]
     return tuple(positive_integer(size, "every entry of hidden_layer_sizes") for size in entries)
+
+
+def _orders(n: int, rng: np.random.RandomState) -> Callable[[], np.ndarray]:
+    """Return what gives the order of each epoch: scikit-learn's, from the same generator."""
+    rows = np.arange(n)
+
+    def following() -> np.ndarray:
+        nonlocal rows
+        order = np.arange(n)
+        rng.shuffle(order)
+        rows = rows[order]
+        return rows
+
+    return following
 
 
 def _check_finite(net: MLP) -> None:
