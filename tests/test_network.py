@@ -66,6 +66,8 @@ def torch_oracle(net, params, x, indices, l2):
         "sigmoid": lambda: functional.binary_cross_entropy_with_logits(
             z, rows, reduction="sum") / len(x),
         "identity": lambda: 0.5 * functional.mse_loss(z, rows, reduction="sum") / len(x),
+        # Without the part that depends on t only: of a one-hot row, -1.
+        "exp": lambda: functional.poisson_nll_loss(z, rows, reduction="sum") / len(x) - 1.0,
     }[net.output.name]()
     for i in range(1, net.depth + 1):
         loss = loss + 0.5 * l2 * (p[f"W{i}"] ** 2).sum()

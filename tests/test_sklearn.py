@@ -101,13 +101,16 @@ def data(kind, n=N, seed=0):
         "binary": lambda: (y == 1).astype(int),
         "multilabel": lambda: np.stack([y == 1, y == 2, X[:, 0] > 0], axis=1).astype(int),
         "regression": lambda: X[:, 0] - 2.0 * X[:, 1] * X[:, 2],
+        "counts": lambda: np.floor(np.exp(np.abs(0.5 * X[:, 0]))) - 1.0,
     }
     return X, targets[kind]()
 
 
 def pair(kind, **parameters):
     """Our estimator and scikit-learn's, with the same parameters."""
-    ours, theirs = PAIRS[kind == "regression"]
+    ours, theirs = PAIRS[kind in ("regression", "counts")]
+    if kind == "counts":
+        parameters["loss"] = "poisson"
     parameters = {"random_state": 3, "max_iter": 40, **parameters}
     return ours(**parameters), theirs(**parameters)
 
@@ -157,15 +160,19 @@ SETTINGS = [
     {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 4, "max_iter": 200,
      "learning_rate_init": 0.01},
     {"batch_size": 30, "shuffle": False},
+    {"batch_size": 9, "alpha": 0.1},
+    {"batch_size": 7, "early_stopping": True, "validation_fraction": 0.3, "max_iter": 10},
 ]  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("kind", ["multiclass", "strings", "binary", "multilabel", "regression"])
+@pytest.mark.parametrize(
+    "kind", ["multiclass", "strings", "binary", "multilabel", "regression", "counts"]
+)
 @pytest.mark.parametrize("parameters", SETTINGS, ids=str)
 def test_same_way_as_scikit_learn(parameters, kind, weighted):
-    """With batches of all rows, or in order, nothing is left to chance: equal to rounding."""
+    """Where the batch size divides the rows, all is equal to rounding, the same seed given."""
     X, y = data(kind)
     if parameters.get("early_stopping") and kind == "regression":
         parameters = {**parameters, "learning_rate_init": 0.03}
@@ -180,7 +187,7 @@ def test_same_way_as_scikit_learn(parameters, kind, weighted):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "regression"])
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "regression", "counts"])
 def test_lbfgs_is_scikit_learns(kind):
     """The same function and gradient, so the same way; and a weight of 2 is a row twice."""
     X, y = data(kind)
@@ -707,6 +714,8 @@ def test_bad_data():
         warm.set_params(hidden_layer_sizes=(4,)).fit(X, y)
     with pytest.raises(ValueError, match="unknown loss"):
         MLPRegressor("absolute").fit(X, y)
+    with pytest.raises(ValueError, match=r"t has wrong values; expected finite numbers in \[0"):
+        MLPRegressor("poisson").fit(X, -y)
 
 
 def test_lazily_imported():

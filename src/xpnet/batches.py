@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ class Batches:
     n, batch_size : int
     seed : int, optional
         None draws anew each time.
-    shuffle : bool
-        False: each pass is in the order of the rows.
+    shuffle : bool or callable
+        False: each pass is in the order of the rows. A callable returns the order of the next.
     whole_epochs : bool
         A pass ends with a batch, which takes the rows that it lacks from the pass's beginning.
         False: from the next pass.
@@ -35,7 +36,7 @@ class Batches:
         batch_size: int,
         seed: int | None,
         *,
-        shuffle: bool = True,
+        shuffle: bool | Callable[[], np.ndarray] = True,
         whole_epochs: bool = False,
     ) -> None:
         self._n, self._batch_size, self._shuffle = n, batch_size, shuffle
@@ -68,7 +69,10 @@ class Batches:
 
     def _new_pass(self) -> None:
         self._start = self._rng.bit_generator.state
-        self._rows = self._rng.permutation(self._n) if self._shuffle else np.arange(self._n)
+        if callable(self._shuffle):
+            self._rows = self._shuffle()
+        else:
+            self._rows = self._rng.permutation(self._n) if self._shuffle else np.arange(self._n)
         if self._lacking:
             self._rows = np.concatenate([self._rows, self._rows[: self._lacking]])
         self._position = 0

@@ -732,7 +732,7 @@ def predict(
     """Predict the rows of DATA with a saved MODEL: one line for each, with its class.
 
     Classes are numbers from 0 up, as in the labels of the training. A model whose outputs are no
-    classes (output "sigmoid" or "identity") gives all its outputs.
+    classes (output "sigmoid", "identity" or "exp") gives all its outputs.
 
     DATA is the name of a data set; a folder of the four IDX files; an IDX file of images; an
     .npy file; or an .npz file with the array x. Arrays are (n, inputs) or images (n, rows,

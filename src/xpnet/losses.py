@@ -1,9 +1,9 @@
 """Losses, each fused with the link of its output layer.
 
-For the three outputs here (softmax with cross-entropy, sigmoid with binary cross-entropy,
-identity with half the squared error) the gradient of the mean loss with respect to the logits
-is the same: (prediction - target) / n. See Bishop, *Pattern Recognition and Machine Learning*
-(2006), section 4.3.6, 'Canonical link functions'.
+For the four outputs here (softmax with cross-entropy, sigmoid with binary cross-entropy,
+identity with half the squared error, exp with half the Poisson deviance) the gradient of the mean
+loss with respect to the logits is the same: (prediction - target) / n. See Bishop, *Pattern
+Recognition and Machine Learning* (2006), section 4.3.6, 'Canonical link functions'.
 """
 
 from __future__ import annotations
@@ -317,6 +317,51 @@ def half_squared_error(
     return loss, _weighted(error, weights)
 
 
+@_checked
+def half_poisson_deviance(
+    logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
+) -> tuple[Array, Array]:
+    """Half the Poisson deviance, summed over the outputs, mean over the batch; and its gradient.
+
+    loss = mean over rows of Σ_k exp(a_k) - t_k + t_k (log t_k - a_k); gradient = (exp(a) - t) / n.
+
+    Parameters
+    ----------
+    logits : array, (n, outputs), floating point
+        Logarithms of the predicted means.
+    target : array, (n, outputs), same dtype
+        Counts or rates, at least 0.
+    scale : float or 0-d array
+        Multiplies the gradient, not the loss.
+    weights : array, (n, 1), optional
+        Of the rows, their mean being 1.
+
+    Returns
+    -------
+    loss : array, 0-d
+    gradient : array, (n, outputs)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss, gradient = half_poisson_deviance(np.asarray([[0.0]]), np.asarray([[0.0]]))
+    >>> float(loss), gradient
+    (1.0, array([[1.]]))
+    """
+    xp = array_namespace(logits)
+    n = logits.shape[0]
+    error = xp.exp(logits)
+    error -= target
+    # 0 log 0 = 0: the logarithm of the smallest normal number is finite.
+    terms = xp.log(xp.maximum(target, float(xp.finfo(target.dtype).smallest_normal)))
+    terms -= logits
+    terms *= target
+    terms += error
+    loss = _total(xp, terms, weights) / n
+    error *= scale / n
+    return loss, _weighted(error, weights)
+
+
 def _total(xp: ModuleType, terms: Array, weights: Array | None) -> Array:
     return xp.sum(terms if weights is None else terms * weights)
 
@@ -424,6 +469,35 @@ def half_squared_error_change(logits: Array, target: Array, moves: Array) -> Arr
     return xp.sum(change, axis=1)
 
 
+@_checked
+def half_poisson_deviance_change(logits: Array, target: Array, moves: Array) -> Array:
+    """Change of each row's `half_poisson_deviance`: Σ_k exp(a_k) (exp(Δ_k) - 1) - t_k Δ_k.
+
+    Parameters
+    ----------
+    logits : array, (n, outputs), floating point
+    target : array, (n, outputs), same dtype
+    moves : array, (n, outputs, k), same dtype
+        k ways in which each row's logits may move, none by so much that its exponential
+        overflows.
+
+    Returns
+    -------
+    array, (n, k)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> a, t = np.asarray([[0.0]]), np.asarray([[3.0]])
+    >>> half_poisson_deviance_change(a, t, np.asarray([[[1e-20]]]))
+    array([[-2.e-20]])
+    """
+    xp = array_namespace(logits)
+    change = xp.exp(logits)[:, :, None] * xp.expm1(moves)
+    change -= target[:, :, None] * moves
+    return xp.sum(change, axis=1)
+
+
 @dataclass(frozen=True)
 class Output:
     """An output layer: the link from logits to predictions, and the loss that goes with it.
@@ -495,6 +569,15 @@ OUTPUTS: dict[str, Output] = {
             lambda logits: logits,
             _unchecked(half_squared_error),
             _unchecked(half_squared_error_change),
+        ),
+        Output(
+            "exp",
+            lambda logits: array_namespace(logits).exp(logits),
+            _unchecked(half_poisson_deviance),
+            _unchecked(half_poisson_deviance_change),
+            None,
+            0.0,
+            math.inf,
         ),
     )
 }

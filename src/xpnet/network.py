@@ -61,8 +61,8 @@ class MLP:
     activation : str or Activation
         Of the hidden layers: "sigmoid", "relu", "tanh", "identity", or your own.
     output : str
-        "softmax" (with cross-entropy), "sigmoid" (binary cross-entropy, several labels a row)
-        or "identity" (half mean squared error).
+        "softmax" (with cross-entropy), "sigmoid" (binary cross-entropy, several labels a row),
+        "identity" (half mean squared error) or "exp" (half mean Poisson deviance).
     weight_init : str or float
         "xavier" (variance 2 / (in + out); Glorot and Bengio, 2010), "he" (2 / in; He et al.,
         2015), or the standard deviation. Biases start at 0.
@@ -149,7 +149,7 @@ class MLP:
 
     @_quietly
     def predict(self, x: Array) -> Array:
-        """Predictions: probabilities for "softmax" and "sigmoid", values for "identity".
+        """Predictions: probabilities for "softmax" and "sigmoid", values for the others.
 
         Parameters
         ----------
@@ -183,8 +183,8 @@ class MLP:
         x : array, (n, inputs)
         t : array
             Class indices, integers (n,); or one-hot rows, (n, outputs); for "sigmoid" any
-            values in [0, 1], for "identity" any values, of that shape. A single output also
-            takes (n,).
+            values in [0, 1], for "identity" any values, for "exp" any of at least 0, of that
+            shape. A single output also takes (n,).
 
         Returns
         -------
@@ -229,7 +229,7 @@ class MLP:
         Raises
         ------
         TypeError, ValueError
-            As `loss`; and ValueError for output "identity", whose predictions are no classes.
+            As `loss`; and ValueError for "identity" and "exp", whose predictions are no classes.
 
         Examples
         --------

@@ -46,9 +46,11 @@ from .training import NonFiniteLoss, fit
 NAMES = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 SOLVERS = ("lbfgs", "sgd", "adam")
 SCHEDULES = ("constant", "invscaling", "adaptive")
-LOSSES = {"squared_error": "identity"}
+LOSSES = {"squared_error": "identity", "poisson": "exp"}
 # xpnet's outputs, and scikit-learn's names of them.
-OUT_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity"}
+OUT_ACTIVATIONS = {
+    "softmax": "softmax", "sigmoid": "logistic", "identity": "identity", "exp": "exp",
+}  # fmt: skip
 
 DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
@@ -106,7 +108,8 @@ class _Epochs:
     def __call__(self, progress: Progress) -> bool:
         """Return True where training should stop."""
         e = self._e
-        loss = float(np.mean(progress.losses))
+        losses = progress.losses.tolist()
+        loss = math.fsum(losses) / len(losses)
         self.done += 1
         self.samples += self._rows
         self.loss_curve.append(loss)
@@ -319,8 +322,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 batch_size=batch_size,
                 optimizer=self._optimizer(),
                 learning_rate=epochs.rates,
-                seed=int(rng.randint(np.iinfo(np.int32).max)),
-                shuffle=self.shuffle,
+                shuffle=_orders(n, rng) if self.shuffle else False,
                 whole_epochs=True,
                 sample_weight=None if weights is None else net.placement.floats(weights),
                 callbacks=[watch],
@@ -668,8 +670,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     shuffle : bool
         False: every epoch takes the rows in their order.
     random_state : int, RandomState or None
-        Of the first weights, which are scikit-learn's for the same number, of the validation
-        set and of the order of the rows.
+        Of the first weights, the validation set and the order of the rows: scikit-learn's for the
+        same number.
     tol : float
         What counts as an improvement. For "lbfgs" the largest entry of the gradient at which
         it stops.
@@ -987,7 +989,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     Parameters
     ----------
     loss : str
-        "squared_error": half the squared error, summed over the outputs.
+        "squared_error", half the squared error; or "poisson", half the Poisson deviance, for
+        y of at least 0: the net then predicts its logarithm. Summed over the outputs.
     hidden_layer_sizes : int or sequence of int
         Units of each hidden layer; an empty sequence for none.
     activation : str
@@ -1011,8 +1014,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     shuffle : bool
         False: every epoch takes the rows in their order.
     random_state : int, RandomState or None
-        Of the first weights, which are scikit-learn's for the same number, of the validation
-        set and of the order of the rows.
+        Of the first weights, the validation set and the order of the rows: scikit-learn's for the
+        same number.
     tol : float
         What counts as an improvement. For "lbfgs" the largest entry of the gradient at which
         it stops.
@@ -1298,6 +1301,20 @@ def _stochastic(estimator: BaseMLP) -> bool:
 def _hidden(sizes: Any) -> tuple[int, ...]:
     entries = sizes if hasattr(sizes, "__iter__") else [sizes]
     return tuple(positive_integer(size, "every entry of hidden_layer_sizes") for size in entries)
+
+
+def _orders(n: int, rng: np.random.RandomState) -> Callable[[], np.ndarray]:
+    """Return what gives the order of each epoch: scikit-learn's, from the same generator."""
+    rows = np.arange(n)
+
+    def following() -> np.ndarray:
+        nonlocal rows
+        order = np.arange(n)
+        rng.shuffle(order)
+        rows = rows[order]
+        return rows
+
+    return following
 
 
 def _check_finite(net: MLP) -> None:

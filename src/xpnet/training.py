@@ -63,7 +63,7 @@ def fit(
     gradient: str = "backprop",
     validation: tuple[Array, Array] | None = None,
     seed: int | None = 0,
-    shuffle: bool = True,
+    shuffle: bool | Callable[[], np.ndarray] = True,
     whole_epochs: bool = False,
     sample_weight: Array | None = None,
     callbacks: Sequence[Callback] = (),
@@ -107,8 +107,9 @@ def fit(
         in which an epoch ended.
     seed : int, optional
         Of the batch order. None draws anew each time.
-    shuffle : bool
-        False: every pass takes the rows in their order.
+    shuffle : bool or callable
+        False: every pass takes the rows in their order. A callable is asked for the order of
+        each pass, and returns the n row numbers; such a training cannot be resumed.
     whole_epochs : bool
         True: a pass takes ceil(n / batch_size) steps, and its last batch takes the rows that it
         lacks from the pass's beginning, not from the next pass.
@@ -199,10 +200,16 @@ def fit(
     if block_steps is None:
         block_steps = default_block(net, batch_size, gradient)
     block_steps = positive_integer(block_steps, "block_steps")
+    if callable(shuffle) and checkpoint is not None:
+        raise ValueError("an order of your own (shuffle) cannot be resumed: leave checkpoint out")
     checkpoint_every = positive_integer(checkpoint_every, "checkpoint_every")
     known({"warn": None, "stop": None}, checkpoint_errors, "checkpoint_errors")
     seed = seed_or_none(seed)
-    for value, name in ((shuffle, "shuffle"), (resume, "resume"), (progress, "progress")):
+    if not callable(shuffle):
+        switch(shuffle, "shuffle")
+    for value, name in (
+        (whole_epochs, "whole_epochs"), (resume, "resume"), (progress, "progress"),
+    ):  # fmt: skip
         switch(value, name)
     if not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a sequence, not {type(callbacks).__name__}")
@@ -223,7 +230,7 @@ def fit(
             "rows": n,
             "steps": total,
             "batch_size": batch_size,
-            "shuffle": shuffle,
+            "shuffle": "own" if callable(shuffle) else shuffle,
             "whole_epochs": whole_epochs,
             "optimizer": {"name": type(rule).__name__, **_fields(rule)},
             "learning_rate": _described(schedule),
