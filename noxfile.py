@@ -8,7 +8,10 @@ import nox
 
 # Torch is pinned here because its newest wheels are gigabytes; users bring their own.
 TORCH = "torch==2.13.0"
-TEST_TOOLS = ["pytest>=8", "hypothesis", "matplotlib", "pooch", "nbclient", "ipykernel"]
+TEST_TOOLS = [
+    "pytest>=8", "hypothesis", "matplotlib", "pooch", "nbclient", "ipykernel",
+    "scikit-learn>=1.9", "pandas", "polars",
+]  # fmt: skip
 # Torch is also the oracle of the gradients, whatever the arrays are.
 REQUIREMENTS = {
     "numpy": [TORCH],
@@ -50,7 +53,8 @@ def tests(session: nox.Session, backend: str) -> None:
     for requirement in requirements:
         session.install(requirement)
     session.install("-e", ".[cli]", *TEST_TOOLS)
-    session.run("pytest", "--backend", backend, *session.posargs)
+    # scikit-learn's array API checks are skipped without it, and a skipped one fails the suite.
+    session.run("pytest", "--backend", backend, *session.posargs, env={"SCIPY_ARRAY_API": "1"})
 
 
 @nox.session
@@ -72,6 +76,17 @@ def typecheck(session: nox.Session) -> None:
     """Types, strictly."""
     session.install("mypy==2.4.1", ".[cli,fashion]")
     session.run("mypy")
+
+
+@nox.session
+def sklearn(session: nox.Session) -> None:
+    """xpnet.sklearn beside scikit-learn's MLP, one thread: JSON, and the table of the docs."""
+    session.install("-e", ".[sklearn]", "threadpoolctl")
+    name = session.run("python", "benchmarks/machine.py", silent=True).strip()
+    results = f"benchmarks/results/sklearn-{name}.json"
+    script = "benchmarks/side_by_side.py"
+    session.run("python", script, "run", results, env={"OPENBLAS_NUM_THREADS": "1"})
+    session.run("python", script, "table", results, "docs/scikit-learn.md")
 
 
 @nox.session

@@ -18,4 +18,4 @@ def test_block_runs(block, capsys, tmp_path, monkeypatch):
 
 
 def test_there_are_blocks():
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5

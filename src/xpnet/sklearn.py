@@ -507,6 +507,8 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 "class_weight='balanced' needs all of y, and partial_fit has a part: give "
                 "compute_class_weight's result as a dict"
             )
+        if labels is None:
+            raise ValueError("class_weight is for one label a row; y has several")
         by_class: np.ndarray = compute_sample_weight(class_weight, labels)
         return by_class if weights is None else weights * by_class
 
