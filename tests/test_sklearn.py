@@ -426,6 +426,10 @@ def test_class_weight():
         model.fit(X, y, weights)
         by_row.fit(X, y, np.where(y == 1, 5.0, 1.0) * (1.0 if weights is None else weights))
         np.testing.assert_array_equal(model.coefs_[0], by_row.coefs_[0])
+    named = np.where(y == 1, "a yes", "no")  # sorted the other way round
+    model.set_params(class_weight={"a yes": 5, "no": 1}).fit(X, named)
+    by_row.fit(X, named, np.where(y == 1, 5.0, 1.0))
+    np.testing.assert_array_equal(model.coefs_[0], by_row.coefs_[0])
     rare = y * (np.arange(200) % 4 == 0)
     plain = MLPClassifier((), **QUICK)
     balanced = clone(plain).set_params(class_weight="balanced")

@@ -509,7 +509,8 @@ class BaseMLP(BaseEstimator, abc.ABC):
             )
         if labels is None:
             raise ValueError("class_weight is for one label a row; y has several")
-        by_class: np.ndarray = compute_sample_weight(class_weight, labels)
+        y = _host(self.classes_)[labels]
+        by_class: np.ndarray = compute_sample_weight(class_weight, y)
         return by_class if weights is None else weights * by_class
 
     # --- where things are --------------------------------------------------------------------
