@@ -143,6 +143,17 @@ def test_an_order_of_your_own(lib):
     np.testing.assert_allclose(lib.host(own.params["W1"]), lib.host(other.params["W1"]))
 
 
+def test_blocks_of_your_own(lib):
+    """Each block is as long as asked for; what is trained does not depend on it."""
+    blocks = []
+    own, _ = train(lib, block_steps=lambda done: 1 + done, callbacks=[
+        lambda progress: blocks.append(len(progress.losses)) or None
+    ])  # fmt: skip
+    assert blocks == [1, 2, 4, 8, 16, 29]
+    other, _ = train(lib)
+    np.testing.assert_array_equal(lib.host(own.params["W1"]), lib.host(other.params["W1"]))
+
+
 def test_an_order_of_your_own_cannot_be_resumed(tmp_path):
     """A checkpoint would promise what nothing in it can keep."""
     x, t = blobs()

@@ -72,7 +72,7 @@ def fit(
     checkpoint_every: int = 1000,
     checkpoint_errors: str = "warn",
     resume: bool = False,
-    block_steps: int | None = None,
+    block_steps: int | Callable[[int], int] | None = None,
     optimizer_state: dict[str, Any] | None = None,
 ) -> History:
     """Train a net in place on batches of rows drawn without replacement.
@@ -134,9 +134,10 @@ def fit(
         Go on from the newest checkpoint that can be read; from the beginning where there is
         none. The result is that of a run that was never stopped, bit for bit, with the same
         data on the same backend, device and versions. `steps` may be larger than before.
-    block_steps : int, optional
-        Steps between two looks: callbacks, progress and Ctrl-C wait for a block to end. None: up
-        to 100, fewer for large nets.
+    block_steps : int or callable, optional
+        Steps between two looks: callbacks, progress and Ctrl-C wait for a block to end. A
+        callable is given the steps done, and returns those of the next block. None: up to 100,
+        fewer for large nets.
     optimizer_state : dict, optional
         Yours to keep between calls, empty at first: with it, a call goes on with the optimizer's
         slots and its count of steps where the last one ended.
@@ -197,7 +198,8 @@ def fit(
     compute = known(_gradients(net), gradient, "gradient")
     if block_steps is None:
         block_steps = default_block(net, batch_size, gradient)
-    block_steps = positive_integer(block_steps, "block_steps")
+    if not callable(block_steps):
+        block_steps = positive_integer(block_steps, "block_steps")
     if callable(shuffle) and checkpoint is not None:
         raise ValueError("an order of your own (shuffle) cannot be resumed: leave checkpoint out")
     checkpoint_every = positive_integer(checkpoint_every, "checkpoint_every")
@@ -250,8 +252,10 @@ def fit(
             done = history.steps
             # At multiples, wherever it starts: a run that is resumed has the blocks of one that
             # was not.
-            ends = [(done // size + 1) * size for size in (block_steps, checkpoint_every)]
-            numbers = np.arange(done, min(total, *ends[: 1 if checkpoints is None else 2]))
+            left = block_steps(done) if callable(block_steps) else block_steps - done % block_steps
+            if checkpoints is not None:
+                left = min(left, checkpoint_every - done % checkpoint_every)
+            numbers = np.arange(done, min(total, done + left))
             rows = order.take(len(numbers))
             counted = numbers + earlier
             coefficients = rule.coefficients(counted + 1, _rates(schedule, counted))
