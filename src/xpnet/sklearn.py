@@ -515,6 +515,8 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 raise ValueError(f"Sample weights must be 1D array or scalar, not {weights.ndim}D")
             if weights.shape != (n,):
                 raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n,)}!")
+            if weights.min(initial=0.0) < 0.0:
+                raise ValueError(f"sample_weight must be at least 0, not {weights.min():g}")
             if not weights.any():
                 raise ValueError("Sample weights must contain at least one non-zero number.")
         class_weight = getattr(self, "class_weight", None)
