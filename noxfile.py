@@ -11,6 +11,7 @@ import nox
 TORCH = "torch==2.13.0"
 TEST_TOOLS = [
     "pytest>=8", "hypothesis", "matplotlib", "pooch", "nbclient", "ipykernel", "sybil>=9",
+    "scikit-learn>=1.9", "pandas", "polars",
 ]  # fmt: skip
 SITE_TOOLS = [
     "sphinx>=8", "pydata-sphinx-theme>=0.16", "numpydoc>=1.8", "myst-nb>=1.2", "sphinx-design>=0.6",
@@ -64,7 +65,9 @@ def tests(session: nox.Session, backend: str) -> None:
     install(session, backend)
     # The blocks of the documentation run in the session docs, once for all backends.
     blocks = ("--deselect=docs/", "--deselect=README.md")
-    session.run("pytest", "--backend", backend, *blocks, *session.posargs)
+    # scikit-learn's array API checks are skipped without it, and a skipped one fails the suite.
+    environment = {"SCIPY_ARRAY_API": "1"}
+    session.run("pytest", "--backend", backend, *blocks, *session.posargs, env=environment)
 
 
 @nox.session
@@ -112,6 +115,17 @@ def docs(session: nox.Session) -> None:
     # -E: what a page was built from before may no longer be there.
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-E", "-q", "docs", "docs/_build/html")
     session.run("python", "docs/offline.py", "docs/_build/html")
+
+
+@nox.session
+def sklearn(session: nox.Session) -> None:
+    """xpnet.sklearn beside scikit-learn's MLP, one thread: JSON, and the table of the docs."""
+    session.install("-e", ".[sklearn]", "threadpoolctl")
+    name = session.run("python", "benchmarks/machine.py", silent=True).strip()
+    results = f"benchmarks/results/sklearn-{name}.json"
+    script = "benchmarks/side_by_side.py"
+    session.run("python", script, "run", results, env={"OPENBLAS_NUM_THREADS": "1"})
+    session.run("python", script, "table", results, "docs/scikit-learn.md")
 
 
 @nox.session

@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import inspect
+import pathlib
 import pickle
 import re
 import signal
@@ -156,6 +157,7 @@ SETTINGS = [
      "power_t": 0.3},
     {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.1, "tol": 0.05,
      "n_iter_no_change": 2, "max_iter": 300},
+    {"tol": 0.01, "n_iter_no_change": 1, "learning_rate_init": 0.2, "max_iter": 300},
     {"tol": 0.01, "n_iter_no_change": 3, "learning_rate_init": 0.05, "max_iter": 300},
     {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 4, "max_iter": 200,
      "learning_rate_init": 0.01},
@@ -425,12 +427,18 @@ def test_class_weight():
         model.fit(X, y, weights)
         by_row.fit(X, y, np.where(y == 1, 5.0, 1.0) * (1.0 if weights is None else weights))
         np.testing.assert_array_equal(model.coefs_[0], by_row.coefs_[0])
+    named = np.where(y == 1, "a yes", "no")  # sorted the other way round
+    model.set_params(class_weight={"a yes": 5, "no": 1}).fit(X, named)
+    by_row.fit(X, named, np.where(y == 1, 5.0, 1.0))
+    np.testing.assert_array_equal(model.coefs_[0], by_row.coefs_[0])
     rare = y * (np.arange(200) % 4 == 0)
     plain = MLPClassifier((), **QUICK)
     balanced = clone(plain).set_params(class_weight="balanced")
     assert balanced.fit(X, rare).predict(X).sum() > plain.fit(X, rare).predict(X).sum()
     with pytest.raises(ValueError, match="class_weight='balanced' needs all of y"):
         balanced.partial_fit(X, rare)
+    with pytest.raises(ValueError, match="class_weight is for one label a row"):
+        balanced.fit(X, np.stack([y, rare], axis=1))
 
 
 def test_rows_of_weight_zero_are_no_rows():
@@ -554,29 +562,22 @@ def test_divergence_is_an_error():
         MLPRegressor(solver="sgd", learning_rate_init=1e308, max_iter=1).fit(X, 1e3 * y)
 
 
-class Interrupting(MLPClassifier):
-    """Presses Ctrl-C at the end of the third epoch: `verbose` is read once an epoch,
-    and with early stopping twice."""
+class Interrupting(xpnet.sklearn._Epochs):
+    """Ctrl-C is pressed at the end of the third epoch."""
 
-    @property
-    def verbose(self):
-        self.asked = getattr(self, "asked", 0) + 1
-        if self.asked == 1 + 2 * (2 if self.early_stopping else 1):
+    def _end(self, loss, net):
+        super()._end(loss, net)
+        if self.done == 3:
             self.press()
-        return False
-
-    @verbose.setter
-    def verbose(self, value):
-        pass
 
 
 @pytest.mark.parametrize("in_the_middle", [False, True])
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_ctrl_c_leaves_a_usable_estimator(early_stopping, in_the_middle):
+def test_ctrl_c_leaves_a_usable_estimator(early_stopping, in_the_middle, monkeypatch):
     """A long fit is stopped by hand, and what it has learnt is kept."""
 
     def press():
-        if in_the_middle:  # a second Ctrl-C, or one in another thread's loop
+        if in_the_middle:  # a second Ctrl-C, or one that a debugger has turned into an exception
             raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 
@@ -584,12 +585,14 @@ def test_ctrl_c_leaves_a_usable_estimator(early_stopping, in_the_middle):
         pytest.skip("signals come to the main thread")
     X, y = data("binary")
     Interrupting.press = staticmethod(press)
-    model = Interrupting(early_stopping=early_stopping)
+    monkeypatch.setattr(xpnet.sklearn, "_Epochs", Interrupting)
+    model = MLPClassifier(early_stopping=early_stopping)
     with pytest.warns(UserWarning, match=r"Training interrupted by user\."):
         model.fit(X, y)
-    assert model.n_iter_ == 3
+    # Without a validation set a block is of 11 epochs: none of them can be the last.
+    assert model.n_iter_ == (3 if early_stopping or in_the_middle else 11)
     assert model.predict(X).shape == (N,)
-    assert len(model.loss_curve_) == 3
+    assert len(model.loss_curve_) == model.n_iter_
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -701,7 +704,7 @@ def test_bad_data():
         (np.ones((N, 2)), "must be 1D"),
         (np.zeros(N), "at least one non-zero"),
         (np.full(N, np.nan), "NaN"),
-        (-np.ones(N), "at least 0"),
+        (np.where(np.arange(N) % 2, 1.0, -1.0), "at least 0, not -1"),
     ):
         with pytest.raises(ValueError, match=message):
             MLPClassifier().fit(X, y, weights)
@@ -751,3 +754,17 @@ def test_multioutput_regression():
     assert model.predict(X).shape == (120, 3)
     assert model.n_outputs_ == 3
     assert model.score(X, y) > 0.95
+
+
+def test_the_page_of_the_docs(tmp_path, monkeypatch, capsys):
+    """A reader copies its programs, one after the other."""
+    page = pathlib.Path(__file__).parent.parent / "docs" / "scikit-learn.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    with sklearn.config_context():
+        for block in blocks:
+            exec(block, names)
+        assert float(capsys.readouterr().out) > 0.9
+        assert type(names["search"].predict(names["X"])).__name__ == "Tensor"

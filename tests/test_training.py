@@ -108,6 +108,59 @@ def test_batches_pass_over_all_rows():
     assert not np.array_equal(rows[:10], Batches(10, 10, 6).take(1)[0])
 
 
+def test_whole_epochs():
+    """A pass that ends with a batch sees every row, and takes what lacks from itself."""
+    order = Batches(10, 4, seed=5, whole_epochs=True)
+    for _ in range(3):
+        rows = order.take(3).ravel()
+        assert sorted(rows[:10]) == list(range(10))
+        np.testing.assert_array_equal(rows[10:], rows[:2])
+    kept = order.state()
+    expected = order.take(4)
+    order.restore(kept)
+    np.testing.assert_array_equal(order.take(4), expected)
+    plain = Batches(10, 5, seed=5, whole_epochs=True)
+    np.testing.assert_array_equal(plain.take(6), Batches(10, 5, seed=5).take(6))
+
+
+def test_an_order_of_your_own(lib):
+    """The rows are those that the callable says, pass after pass; the history says so."""
+    passes = []
+
+    def backwards():
+        passes.append(len(passes))
+        return np.arange(200)[::-1]
+
+    own, history = train(lib, shuffle=backwards, whole_epochs=True)
+    assert history.settings["shuffle"] == "own"
+    assert len(passes) == 6
+    x, t = blobs()
+    other = MLP([6, 5, 3], dtype="float64", seed=0, **lib.kwargs)
+    fit(
+        other, lib.array(x[::-1].copy()), lib.array(t[::-1].copy()),
+        steps=60, batch_size=20, shuffle=False,
+    )  # fmt: skip
+    np.testing.assert_allclose(lib.host(own.params["W1"]), lib.host(other.params["W1"]))
+
+
+def test_blocks_of_your_own(lib):
+    """Each block is as long as asked for; what is trained does not depend on it."""
+    blocks = []
+    own, _ = train(lib, block_steps=lambda done: 1 + done, callbacks=[
+        lambda progress: blocks.append(len(progress.losses)) or None
+    ])  # fmt: skip
+    assert blocks == [1, 2, 4, 8, 16, 29]
+    other, _ = train(lib)
+    np.testing.assert_array_equal(lib.host(own.params["W1"]), lib.host(other.params["W1"]))
+
+
+def test_an_order_of_your_own_cannot_be_resumed(tmp_path):
+    """A checkpoint would promise what nothing in it can keep."""
+    x, t = blobs()
+    with pytest.raises(ValueError, match="cannot be resumed"):
+        fit(MLP([6, 3]), x, t, steps=1, shuffle=lambda: np.arange(200), checkpoint=tmp_path / "c")
+
+
 def test_epochs_and_steps():
     """An epoch is n rows, rounded up to whole batches."""
     x, t = blobs(n=50)

@@ -40,7 +40,7 @@ from .callbacks import Progress
 from .checks import finite_number, known, positive_integer
 from .network import MLP, Params
 from .optimizers import SGD, Adam, Momentum, Nesterov, Optimizer
-from .training import NonFiniteLoss, fit
+from .training import BLOCK_STEPS, NonFiniteLoss, fit
 
 # scikit-learn's names of the activations, and xpnet's.
 NAMES = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
@@ -70,7 +70,7 @@ class _Adam(Adam):
 class _Epochs:
     """What happens at the end of an epoch; also the learning rate, which depends on it.
 
-    It is the callback of a training whose blocks are epochs, and is kept from one call of
+    It is the callback of a training whose blocks are whole epochs, and is kept from one call of
     `partial_fit` to the next.
     """
 
@@ -92,14 +92,29 @@ class _Epochs:
         self,
         estimator: BaseMLP,
         rows: int,
+        steps: int,
         score: Callable[[MLP], float] | None,
         net: MLP,
     ) -> _Epochs:
-        """Return the callback of a call of `fit` or `partial_fit` that trains on so many rows."""
-        self._e, self._rows, self._score = estimator, rows, score
+        """Return the callback of a call of `fit` or `partial_fit`: epochs of so many rows, steps.
+
+        `score` is that of the validation set.
+        """
+        self._e, self._rows, self._steps, self._score = estimator, rows, steps, score
+        each = estimator.verbose or score is not None or estimator.learning_rate == "invscaling"
+        several = 1 if each else min(estimator.n_iter_no_change + 1, BLOCK_STEPS // steps)
+        self._several = max(1, int(several))
         self.done, self.converged = 0, False
         self._best = _copied(net) if score is not None else None
         return self
+
+    def block(self, done: int) -> int:
+        """Return the steps of the next block: of several epochs where none can be the last.
+
+        It is the one after `n_iter_no_change` without improvement at the earliest. What waits at
+        the end of a block (a device, this callback) then waits less often.
+        """
+        return self._steps * (self._several if self.since == 0 else 1)
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the learning rate of each step: of the current epoch, that is."""
@@ -107,9 +122,13 @@ class _Epochs:
 
     def __call__(self, progress: Progress) -> bool:
         """Return True where training should stop."""
+        for losses in progress.losses.reshape(-1, self._steps).tolist():
+            self._end(math.fsum(losses) / len(losses), progress.net)
+        return self.converged
+
+    def _end(self, loss: float, net: MLP) -> None:
+        """End an epoch."""
         e = self._e
-        losses = progress.losses.tolist()
-        loss = math.fsum(losses) / len(losses)
         self.done += 1
         self.samples += self._rows
         self.loss_curve.append(loss)
@@ -119,7 +138,7 @@ class _Epochs:
             better = loss <= self.best_loss - e.tol
             self.best_loss = min(self.best_loss, loss)
         else:
-            better = self._validate(progress.net, self._score)
+            better = self._validate(net, self._score)
         self.since = 0 if better else self.since + 1
         if e.solver == "sgd" and e.learning_rate == "invscaling":
             self.rate = e.learning_rate_init / (self.samples + 1) ** e.power_t
@@ -127,7 +146,6 @@ class _Epochs:
             self.converged = self._stops()
             if not self.converged:
                 self.since = 0
-        return self.converged
 
     def _validate(self, net: MLP, score_of: Callable[[MLP], float]) -> bool:
         score = score_of(net)
@@ -275,7 +293,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
         rng: np.random.RandomState,
         incremental: bool,
     ) -> None:
-        """Train by `xpnet.fit`, in blocks of one epoch."""
+        """Train by `xpnet.fit`, in blocks of whole epochs."""
         net, epochs, score = self.net_, self._epochs, None
         take, asarray = net.placement.take, net.placement.asarray
         if self.early_stopping:
@@ -312,7 +330,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
         mean_weight = 1.0 if weights is None else float(np.mean(weights))
         net.l2 = float(self.alpha) / (batch_size * mean_weight)
         interrupted = False
-        watch = epochs.watch(self, n, score, net)
+        watch = epochs.watch(self, n, per_epoch, score, net)
         try:
             self.history_ = fit(
                 net,
@@ -326,7 +344,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 whole_epochs=True,
                 sample_weight=None if weights is None else net.placement.floats(weights),
                 callbacks=[watch],
-                block_steps=per_epoch,
+                block_steps=watch.block,
                 optimizer_state=epochs.optimizer,
             )
             interrupted = (self.history_.stopped or "").startswith("interrupted")
@@ -497,6 +515,8 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 raise ValueError(f"Sample weights must be 1D array or scalar, not {weights.ndim}D")
             if weights.shape != (n,):
                 raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n,)}!")
+            if weights.min(initial=0.0) < 0.0:
+                raise ValueError(f"sample_weight must be at least 0, not {weights.min():g}")
             if not weights.any():
                 raise ValueError("Sample weights must contain at least one non-zero number.")
         class_weight = getattr(self, "class_weight", None)
@@ -507,7 +527,10 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 "class_weight='balanced' needs all of y, and partial_fit has a part: give "
                 "compute_class_weight's result as a dict"
             )
-        by_class: np.ndarray = compute_sample_weight(class_weight, labels)
+        if labels is None:
+            raise ValueError("class_weight is for one label a row; y has several")
+        y = _host(self.classes_)[labels]
+        by_class: np.ndarray = compute_sample_weight(class_weight, y)
         return by_class if weights is None else weights * by_class
 
     # --- where things are --------------------------------------------------------------------
@@ -727,7 +750,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Notes
     -----
     Sparse X is made dense. Rows of weight 0 are left out. Ctrl-C ends the training after the
-    current epoch with a warning, and leaves a fitted estimator. An estimator that was fitted on
+    current epochs with a warning, and leaves a fitted estimator. An estimator that was fitted on
     a GPU and pickled is loaded on NumPy where there is none.
 
     Examples

@@ -72,7 +72,7 @@ def fit(
     checkpoint_every: int = 1000,
     checkpoint_errors: str = "warn",
     resume: bool = False,
-    block_steps: int | None = None,
+    block_steps: int | Callable[[int], int] | None = None,
     optimizer_state: dict[str, Any] | None = None,
 ) -> History:
     """Train a net in place on batches of rows drawn without replacement.
@@ -134,9 +134,10 @@ def fit(
         Go on from the newest checkpoint that can be read; from the beginning where there is
         none. The result is that of a run that was never stopped, bit for bit, with the same
         data on the same backend, device and versions. `steps` may be larger than before.
-    block_steps : int, optional
-        Steps between two looks: callbacks, progress and Ctrl-C wait for a block to end. None: up
-        to 100, fewer for large nets.
+    block_steps : int or callable, optional
+        Steps between two looks: callbacks, progress and Ctrl-C wait for a block to end. A
+        callable is given the steps done, and returns those of the next block. None: up to 100,
+        fewer for large nets.
     optimizer_state : dict, optional
         Yours to keep between calls, empty at first: with it, a call goes on with the optimizer's
         slots and its count of steps where the last one ended.
@@ -199,7 +200,8 @@ def fit(
     compute = known(_gradients(net), gradient, "gradient")
     if block_steps is None:
         block_steps = default_block(net, batch_size, gradient)
-    block_steps = positive_integer(block_steps, "block_steps")
+    if not callable(block_steps):
+        block_steps = positive_integer(block_steps, "block_steps")
     if callable(shuffle) and checkpoint is not None:
         raise ValueError("an order of your own (shuffle) cannot be resumed: leave checkpoint out")
     checkpoint_every = positive_integer(checkpoint_every, "checkpoint_every")
@@ -248,14 +250,16 @@ def fit(
     history.reserve(total)
     run = net.placement.runner(make_step(net, rule, compute), state, data)
 
-    # Blocks end at multiples of these, wherever they start: a run that is resumed has the blocks
-    # of one that was not.
-    ends = [block_steps] if checkpoints is None else [block_steps, checkpoint_every]
+    # Steps to the end of a block. Blocks end at multiples, wherever they start: a run that is
+    # resumed has the blocks of one that was not.
+    ends = [block_steps if callable(block_steps) else _to_multiple(block_steps)]
+    if checkpoints is not None:
+        ends.append(_to_multiple(checkpoint_every))
     with _interruption(terminate=checkpoints is not None) as interrupted, _closing(watchers):
         start = time.perf_counter() - history.seconds
         while history.steps < total and history.stopped is None:
             done = history.steps
-            steps_now = np.arange(done, min(total, *((done // end + 1) * end for end in ends)))
+            steps_now = np.arange(done, min(total, *(done + end(done) for end in ends)))
             rows = order.take(len(steps_now))
             counted = earlier + steps_now
             coefficients = rule.coefficients(counted + 1, _rates(schedule, counted))
@@ -331,6 +335,10 @@ def default_block(net: MLP, batch_size: int, gradient: str) -> int:
         moved = sum(a * sum(behind[i:]) for i, a in enumerate(behind, 1))
         operations += 4 * 300.0 * batch_size * moved
     return max(1, min(BLOCK_STEPS, int(BLOCK_OPERATIONS / operations)))
+
+
+def _to_multiple(number: int) -> Callable[[int], int]:
+    return lambda done: number - done % number
 
 
 def _non_finite(history: History, done: int) -> NonFiniteLoss:
