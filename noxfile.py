@@ -3,14 +3,19 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import nox
 
 # Torch is pinned here because its newest wheels are gigabytes; users bring their own.
 TORCH = "torch==2.13.0"
 TEST_TOOLS = [
-    "pytest>=8", "hypothesis", "matplotlib", "pooch", "nbclient", "ipykernel",
+    "pytest>=8", "hypothesis", "matplotlib", "pooch", "nbclient", "ipykernel", "sybil>=9",
     "scikit-learn>=1.9", "pandas", "polars",
+]  # fmt: skip
+SITE_TOOLS = [
+    "sphinx>=8", "pydata-sphinx-theme>=0.16", "numpydoc>=1.8", "myst-nb>=1.2", "sphinx-design>=0.6",
+    "sphinx-copybutton>=0.5",
 ]  # fmt: skip
 # Torch is also the oracle of the gradients, whatever the arrays are.
 REQUIREMENTS = {
@@ -36,16 +41,14 @@ CUDA = cuda_version()
 BACKENDS = ["numpy", "strict", "torch", "jax", "cupy"]
 nox.options.sessions = ["lint", "typecheck"] + [
     f"tests({name})" for name in BACKENDS if name != "cupy" or CUDA
-]
+] + ["docs"]
 nox.options.reuse_existing_virtualenvs = True
 if not CUDA:
     print("nox: tests(cupy) is left out: nvidia-smi finds no NVIDIA driver on this machine")
 
 
-@nox.session
-@nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
-def tests(session: nox.Session, backend: str) -> None:
-    """The suite on one backend, with the doctests."""
+def install(session: nox.Session, backend: str) -> None:
+    """What the suite needs on one backend."""
     requirements = list(REQUIREMENTS[backend])
     if backend == "cupy":
         requirements.append(f"cupy-cuda{CUDA or 12}x")
@@ -53,8 +56,19 @@ def tests(session: nox.Session, backend: str) -> None:
     for requirement in requirements:
         session.install(requirement)
     session.install("-e", ".[cli]", *TEST_TOOLS)
+
+
+@nox.session
+@nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
+def tests(session: nox.Session, backend: str) -> None:
+    """The suite on one backend, with the doctests."""
+    install(session, backend)
+    # The blocks of the documentation run in the session docs, once for all backends.
+    blocks = ("--deselect=docs/", "--deselect=README.md")
     # scikit-learn's array API checks are skipped without it, and a skipped one fails the suite.
-    session.run("pytest", "--backend", backend, *session.posargs, env={"SCIPY_ARRAY_API": "1"})
+    session.run(
+        *("pytest", "--backend", backend, *blocks, *session.posargs), env={"SCIPY_ARRAY_API": "1"}
+    )
 
 
 @nox.session
@@ -62,6 +76,17 @@ def fuzz(session: nox.Session) -> None:
     """100,000 damaged files for each reader; `nox -s fuzz -- --seed 1` makes others."""
     session.install("-e", ".")
     session.run("python", "tests/fuzz_files.py", "--count", "100000", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
+def nightly(session: nox.Session, backend: str) -> None:
+    """The property tests on one backend, 1,000 examples each, other ones every time."""
+    install(session, backend)
+    session.run(
+        *("pytest", "tests/test_properties.py", "--backend", backend),
+        *("--hypothesis-profile", "nightly", "--hypothesis-show-statistics", *session.posargs),
+    )
 
 
 @nox.session
@@ -90,6 +115,21 @@ def sklearn(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Docstrings, code blocks, and the site into docs/_build/html, every warning an error."""
+    session.install(TORCH)
+    session.install("jax>=0.4.35")  # the tutorial compares what is there
+    if CUDA:
+        session.install(f"cupy-cuda{CUDA}x")
+    session.install("-e", ".[cli,sklearn]", *SITE_TOOLS, *TEST_TOOLS)
+    session.run("python", "docs/docstrings.py")
+    session.run("pytest", "docs", "README.md")
+    # -E: what a page was built from before may no longer be there.
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-E", "-q", "docs", "docs/_build/html")
+    session.run("python", "docs/offline.py", "docs/_build/html")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks with their peers: JSON under benchmarks/results, a page and charts in docs.
 
@@ -103,7 +143,8 @@ def bench(session: nox.Session) -> None:
     name = session.run("python", "benchmarks/machine.py", silent=True).strip()
     results = f"benchmarks/results/{name}.json"
     session.run("pytest", "benchmarks", f"--benchmark-json={results}", *session.posargs)
+    every = sorted(str(path) for path in Path("benchmarks/results").glob("*.json"))
     session.run(
-        *("python", "benchmarks/report.py", results),
+        *("python", "benchmarks/report.py", *every),
         *("--markdown", "docs/benchmarks.md", "--charts", "docs"),
     )

@@ -1,6 +1,9 @@
 """From the JSON of the benchmarks, and nothing else: a page of tables and a chart.
 
-    python benchmarks/report.py RESULTS.json ... --markdown docs/benchmarks.md --charts docs
+    python benchmarks/report.py benchmarks/results/*.json --markdown docs/benchmarks.md \\
+        --charts docs
+
+Files of other programs, and runs without the training step, are passed over.
 """
 
 from __future__ import annotations
@@ -57,6 +60,14 @@ class Results:
     def ratio(self, group: str, name: str, other: str, **case: Any) -> float | None:
         a, b = self.find(group, name, **case), self.find(group, other, **case)
         return None if a is None or b is None else paired(a, b)
+
+
+def read(path: Path) -> Results | None:
+    """The results of a file, None where it is none of this page's."""
+    if "benchmarks" not in json.loads(path.read_text(encoding="utf-8")):
+        return None
+    results = Results(path)
+    return results if STEP in results.groups else None
 
 
 def paired(a: Bench, b: Bench) -> float | None:
@@ -328,7 +339,7 @@ def machine_lines(results: Results) -> list[str]:
     ]
     settings = [f"{key}={value}" for key, value in m["settings"].items() if value is not None]
     lines = [
-        f"- {m['cpu']}, {m['cores']} cores; {m['system']}, Python {m['python']}",
+        f"- {m['cpu']}, {cores(m)}; {m['system']}, Python {m['python']}",
         *(f"- {g['name']}, {g['memory']}, driver {g['driver']}" for g in m["gpus"]),
         f"- NumPy's BLAS: {'; '.join(pools) or 'unknown'}",
         f"- environment: {', '.join(settings) or 'no setting of BLAS or OpenMP'}",
@@ -339,8 +350,15 @@ def machine_lines(results: Results) -> list[str]:
         lines.append(f"- **times are those of `time.{results.clock}`, not of a wall clock**")
     if results.quick:
         lines.append("- **a quick run: fewer and shorter rounds, no figures to quote**")
-    lines += [f"- left out: {name}: {reason}" for name, reason in results.skipped.items()]
+    without: dict[str, list[str]] = {}
+    for name, reason in results.skipped.items():
+        without.setdefault(reason, []).append(f"`{name}`")
+    lines += [f"- left out, {reason}: {', '.join(names)}" for reason, names in without.items()]
     return [*lines, ""]
+
+
+def cores(machine: dict[str, Any]) -> str:
+    return f"{machine['cores']} core{'s' if machine['cores'] != 1 else ''}"
 
 
 def page(all_results: list[Results], charts: dict[Path, Path]) -> str:
@@ -355,7 +373,7 @@ def page(all_results: list[Results], charts: dict[Path, Path]) -> str:
     ]  # fmt: skip
     for results in all_results:
         m = results.machine
-        names = [m["cpu"], f"{m['cores']} cores", *(g["name"] for g in m["gpus"][:1])]
+        names = [m["cpu"], cores(m), *(g["name"] for g in m["gpus"][:1])]
         lines += [f"## {', '.join(names)}", ""]
         lines += [f"`benchmarks/results/{results.path.name}`, {results.when}", ""]
         lines += machine_lines(results)
@@ -390,7 +408,7 @@ def chart(results: Results, path: Path) -> None:
     for axis, group in zip(axes.flat[1:], COST, strict=True):
         _curves(axis, results, group)
     m = results.machine
-    where = ", ".join([f"{m['cpu']}, {m['cores']} cores", *(g["name"] for g in m["gpus"][:1])])
+    where = ", ".join([f"{m['cpu']}, {cores(m)}", *(g["name"] for g in m["gpus"][:1])])
     figure.suptitle(f"One training step, {where}; median of interleaved rounds")
     metadata = {"Date": None} if path.suffix == ".svg" else None
     figure.savefig(path, metadata=metadata)
@@ -437,7 +455,7 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="the page to write")
     parser.add_argument("--charts", type=Path, help="the folder for one chart a result file")
     options = parser.parse_args()
-    everything = [Results(path) for path in options.results]
+    everything = [results for path in options.results if (results := read(path)) is not None]
     charts: dict[Path, Path] = {}
     for results in everything:
         if options.charts is not None:

@@ -15,15 +15,29 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 # Float64 on JAX is decided before its first array; float32 tests ask for float32 by name.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
-# scikit-learn dispatches on arrays only where SciPy was told, before it is imported, that it may.
-os.environ.setdefault("SCIPY_ARRAY_API", "1")
 # One test process must not take most of a GPU's memory for itself.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 
 import xpnet
 from xpnet.backend import BackendNotAvailable, Placement
+
+# `--hypothesis-profile nightly` (or HYPOTHESIS_PROFILE in the environment) for the long run. CI
+# draws the same examples every time, so that a failure there is about the change at hand.
+settings.register_profile(
+    "ci",
+    max_examples=50,
+    derandomize=True,
+    deadline=None,  # the first example of a shape may compile
+    # `lib` is made anew for each test, not for each example; it has no state to carry over.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.register_profile(
+    "nightly", settings.get_profile("ci"), max_examples=1000, derandomize=False, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 # Sessions are named as these groups; each entry is one way of running the suite.
 GROUPS: dict[str, dict[str, dict[str, Any]]] = {

@@ -14,9 +14,10 @@ PACKAGE = pathlib.Path(xpnet.__file__).parent
 LIBRARIES = {"torch", "cupy", "jax", "jaxlib", "array_api_strict", "tensorflow", "ndonnx", "dpnp"}
 # Where NumPy is the host's format: files, random draws, results, pictures.
 HOST = {
-    "backend.py", "network.py", "training.py", "history.py", "optimizers.py", "plots.py",
-    "gradcheck.py", "batches.py", "callbacks.py", "checkpoint.py", "cli.py", "compare.py",
-    "files.py", "sklearn.py", "datasets/__init__.py", "datasets/idx.py", "datasets/rows.py",
+    "checks.py", "backend.py", "network.py", "training.py", "history.py", "optimizers.py",
+    "plots.py", "gradcheck.py", "batches.py", "callbacks.py", "checkpoint.py", "cli.py",
+    "compare.py", "files.py", "sklearn.py", "datasets/__init__.py", "datasets/idx.py",
+    "datasets/rows.py",
 }
 # The rooms, top to bottom: a module imports only from above itself.
 ROOMS = [

@@ -7,10 +7,12 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import zipfile
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,7 +111,7 @@ def test_train_writes_the_run_and_sums_it_up(run, tmp_path):
     assert history["blocks"]["step"] == [40]
     assert 0 < history["blocks"]["seconds"][0] <= history["seconds"]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(
-        ["history.json", "model.safetensors", *pictures]
+        ["checkpoints", "history.json", "model.safetensors", "options.json", *pictures]
     )
 
 
@@ -123,7 +125,7 @@ def test_no_pictures_need_no_matplotlib(run, tmp_path, monkeypatch):
     assert (code, errors) == (0, "")
     assert output.endswith("model.safetensors, history.json are in run\n")
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert names == ["history.json", "model.safetensors"]
+    assert names == ["checkpoints", "history.json", "model.safetensors", "options.json"]
 
 
 class Page(HTMLParser):
@@ -171,7 +173,7 @@ def test_report_is_one_file_with_all_of_it(run, tmp_path):
     ):
         assert words in text, words
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        "history.json", "model.safetensors", "report.html",
+        "checkpoints", "history.json", "model.safetensors", "options.json", "report.html",
     ]
 
 
@@ -447,7 +449,7 @@ def test_a_loss_that_is_not_finite_keeps_the_run(run, tmp_path):
     assert history["loss"][-1] is None
     assert history["test_accuracy"] is None
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        "history.json", "loss.png", "model.safetensors", "report.html",
+        "checkpoints", "history.json", "loss.png", "model.safetensors", "report.html",
     ]
 
 
@@ -465,34 +467,81 @@ def test_the_losses_survive_what_comes_after_them(run, tmp_path, monkeypatch):
 # --- in a process of its own -----------------------------------------------------------------
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_keeps_the_run(images, tmp_path):
-    """Ctrl-C is how a long run ends; its losses must not be lost."""
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_was_ended_goes_on(images, tmp_path, number):
+    """However a long run ends, its steps are not lost: resumed, it is as if nothing had been."""
     # A test runner in the background ignores SIGINT, and its children would too.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from xpnet.__main__ import main; main()"
     )
+    words = [
+        "train", "--dataset", images.name, "--hidden", "4", "--optimizer", "momentum",
+        "--checkpoint-every", "500", "--no-pictures", "--seed", "5", "--validation", "20",
+    ]  # fmt: skip
+    command = [sys.executable, "-c", code]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "train", "--dataset", str(images), "--hidden", "4",
-         "--steps", "100000000", "--out", str(tmp_path / "run")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )
+        [*command, *words, "--steps", "100000000", "--out", str(tmp_path / "run")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=images.parent,
+    )  # fmt: skip
     try:
         for line in process.stdout:
             if line.startswith("step 1000"):
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         output, errors = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    assert "interrupted after step" in output
-    history = read(tmp_path / "run")
-    assert len(history["loss"]) == history["steps"] >= 1000
-    assert history["test_accuracy"] is not None
-    assert (tmp_path / "run" / "loss.png").exists()
+    if number == signal.SIGKILL:
+        steps = 1000
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130, errors
+        assert errors == f"go on with: xpnet train --resume {tmp_path / 'run'}\n"
+        assert "interrupted after step" in output
+        history = read(tmp_path / "run")
+        steps = history["steps"]
+        assert len(history["loss"]) == steps >= 1000
+        assert history["test_accuracy"] is not None
+        assert (tmp_path / "run" / "model.safetensors").exists()
+    last = str(steps + 2000)
+    for end in (["--resume", "run"], [*words, "--out", "other"]):
+        subprocess.run(
+            [*command, "train", *end[end[0] == "train" :], "--steps", last], check=True,
+            cwd=tmp_path if end[0] == "--resume" else images.parent, capture_output=True,
+        )  # fmt: skip
+    other = images.parent / "other"
+    try:
+        histories = read(tmp_path / "run"), read(other)
+        for history in histories:
+            history["settings"].pop("dataset")  # its path is written out in one of them
+        for name in ("loss", "steps", "validation", "test_accuracy", "settings"):
+            assert histories[0][name] == histories[1][name], name
+        model = (tmp_path / "run" / "model.safetensors").read_bytes()
+        assert model == (other / "model.safetensors").read_bytes()
+    finally:
+        shutil.rmtree(other)
+
+
+def test_resume_refuses_what_is_no_run(run, tmp_path):
+    """Instead of a new training under the name of an old one."""
+    assert "has no options.json" in refused(run("train", "--resume", "nowhere"))
+    assert run("train", *FAST, "--out", "run")[0] == 0
+    assert "no --out, no --force" in refused(run("train", "--resume", "run", "--out", "x"))
+    message = refused(run("train", "--resume", "run", "--batch-size", 10))
+    assert message.endswith("other settings: batch_size 20, now 10")
+    (tmp_path / "run" / "options.json").write_text("{")
+    assert "options.json is damaged" in refused(run("train", "--resume", "run"))
+
+
+def test_force_replaces_a_run(run):
+    """The new run's checkpoints are its own."""
+    assert run("train", *FAST, "--out", "run")[0] == 0
+    assert run("train", *FAST, "--out", "run", "--force", "--seed", 1)[0] == 0
+    code, output, _ = run("train", "--resume", "run", "--steps", 60)
+    assert code == 0
+    assert "steps          60" in output
 
 
 def test_module_runs_and_imports_little():
@@ -912,6 +961,9 @@ def test_bad_data_is_one_line(run, model, command, data, message):
 
 def test_a_bomb_is_refused(run, model, monkeypatch):
     """A small .npz may unpack to what fills the memory."""
+    with zipfile.ZipFile("other.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", b"")
+    assert "x is neither stored nor deflated" in refused(run("predict", model, "other.npz"))
     np.savez_compressed("bomb.npz", x=np.zeros((100_000, 36)))
     monkeypatch.setattr(rows, "_MAX_UNPACKED", 1 << 20)
     assert "expected at most 1048576" in refused(run("predict", model, "bomb.npz"))

@@ -305,6 +305,58 @@ def test_float32_that_cannot_decide_says_so():
             report.raise_if_failed()
 
 
+# Nets whose right gradients once failed: sizes, activation, output, dtype, weights, x, t.
+HARD = {
+    "squares that underflow": ([1, 1, 1], "sigmoid", "sigmoid", "float64",
+                               {"W1": 0.0, "W2": 1.0}, [[2.2e-173]], [[0.0]]),
+    "a move that is absorbed": ([3, 1, 1, 2], "identity", "sigmoid", "float64",
+                                {"W1": 1.0, "W2": 1e-179, "b2": 2.4e-55, "W3": -1.6},
+                                [[-2.0, 0.0, 1.7]], [[1.0, 1.0]]),
+    "a residual beside a curvature": ([1, 3, 2], "identity", "identity", "float64",
+                                      {"W1": 1.6, "W2": -0.8}, [[-4.9e-104]], [[0.0, 0.0]]),
+    "a saturated unit": ([2, 1, 4], "tanh", "identity", "float32",
+                         {"W1": 1.92, "b1": -1.74, "W2": -0.64}, [[-1.74, -1.74]] * 2,
+                         [[-1.74] * 4] * 2),
+    "more kinks than not": (
+        [2, 1, 4, 4], "relu", "sigmoid", "float32",
+        {"W1": [[0.88640505], [0.81613547]], "b1": 1.9, "W2": [[-1.1038587, 0.56383413, -1, -0.82]],
+         "b2": [-1.9, 0, 1.5110409, 0], "b3": 1.0,
+         "W3": [[-1 / 3, -1.8709985, -1.1066835, 0], [0, 0, 1.7399188, 1.7546160],
+                [0, 1.2814444, 0.70883960, -0.37695878], [0, -8.8e-10, 0.060416199, -1 / 3]]},
+        [[0, -1.9156741], [-1.9156741, 0.42279956], [-1.9156741, -0.6368755]],
+        [[0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]],
+    ),
+    "kinks and curvature of one size": (
+        [1, 2, 4, 2], "relu", "identity", "float64", {"W1": 0.0, "W2": 0.0, "W3": -0.5},
+        [[-6.8e-61], [-6.8e-61], [0.0]], [[1.1920929e-7, 1.1920929e-7]] * 3,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_no_false_alarm_in_hard_places(name):
+    """Noise that is found to be 0 where it only underflows, or hides behind another value."""
+    sizes, activation, output, dtype, values, x, t = HARD[name]
+    net = MLP(sizes, activation=activation, output=output, dtype=dtype, seed=0)
+    for key, p in net.params.items():
+        p[...] = values.get(key, 0.0)
+    report = net.check_gradient(np.asarray(x, dtype=dtype), np.asarray(t, dtype=dtype))
+    assert report.verdict in ("passed", "inconclusive"), str(report)
+
+
+def test_squares_of_very_small_and_very_large_values():
+    """A warning of an overflow, or of 0 / 0, from the noise or from the search for a cause."""
+    for size in (1e-200, 1e200):
+        x = np.asarray([1.0, 2.0, 3.0]) * size
+        report = check_gradient(lambda v, s=size: np.sum(v / s), np.full(3, 1 / size), x)
+        assert report.verdict in ("passed", "inconclusive")
+    net = MLP([1, 3], output="identity", dtype="float64")
+    net.params["W1"][...], net.params["b1"][...] = 0.0, 2.2e-179
+    x, t = np.asarray([[0.0], [-1.4], [-1.4]]), np.zeros((3, 3))
+    wrong = {key: g + 1.0 for key, g in net.gradient(x, t).items()}
+    assert net.check_gradient(x, t, gradient=wrong).verdict == "failed"
+
+
 def test_a_function_that_is_not_deterministic():
     rng = np.random.default_rng(0)
     report = check_gradient(lambda v: np.sum(v) + rng.normal(), np.ones(2), np.ones(2))

@@ -74,6 +74,15 @@ def test_extreme_logits_neither_overflow_nor_warn(lib, name, dtype):
     np.testing.assert_allclose(lib.host(wrong), 2e4, rtol=1e-6)
 
 
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_a_small_loss_keeps_its_digits(lib, label):
+    """log(1 + e^-a), rounded beside a before a is taken away again."""
+    a = np.asarray([[8.0], [20.0]]) * (2 * label - 1)
+    loss, _ = OUTPUTS["sigmoid"].loss(lib.array(a), lib.array(np.full((2, 1), label)))
+    expected = np.log1p(np.exp(-np.abs(a))).mean()
+    np.testing.assert_allclose(lib.host(loss), expected, rtol=1e-15)
+
+
 def test_cross_entropy_error(lib):
     """The reference's function: every form of y and t gives -log(y[t] + 1e-7)."""
     y = np.asarray([[0.2, 0.8], [0.6, 0.4], [1.0, 0.0]])

@@ -133,6 +133,14 @@ def test_elementwise_numerical_gradient(lib):
         net.numerical_gradient(x, t, step=-1)
 
 
+def test_a_gradient_of_zeros_is_one(lib):
+    """The warning that f ignores its argument, where a net is at rest."""
+    net = MLP([2, 1], output="identity", weight_init=0.0, dtype="float64", **lib.kwargs)
+    x, t = lib.array(np.zeros((1, 2))), lib.array(np.zeros((1, 1)))
+    for g in net.numerical_gradient(x, t, method="elementwise").values():
+        assert not lib.host(g).any()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_results_live_where_the_net_lives(lib, dtype):
     """Namespace, device and dtype of every result are the net's."""

@@ -24,6 +24,8 @@ from typing import Any, cast
 import array_api_compat
 import numpy as np
 
+from .checks import is_array
+
 Array = Any
 Step = Callable[[dict[str, Any], tuple[Array, ...], Array, Sequence[Any]], Array]
 Runner = Callable[[np.ndarray, np.ndarray], Array]
@@ -80,6 +82,28 @@ class BackendInfo:
         return f"{title}: " + "; ".join(str(device) for device in self.devices)
 
 
+def _numeric(values: Any) -> np.ndarray:
+    if isinstance(values, np.ndarray) and hasattr(values, "mask"):  # np.ma takes long to import
+        raise TypeError("a masked array would lose its mask: fill it first, with .filled(value)")
+    host = np.asarray(values)
+    if host.dtype.kind not in "biufc":
+        raise TypeError(
+            f"a {type(values).__name__} is no array of numbers: NumPy finds {host.dtype} in it"
+        )
+    return host
+
+
+def _plain(host: np.ndarray) -> np.ndarray:
+    """Return a NumPy array in the machine's byte order, writable, no stride negative.
+
+    Libraries refuse other byte orders; Torch refuses negative strides, and warns of memory that
+    must not be written to.
+    """
+    if host.dtype.isnative and host.flags.writeable and min(host.strides, default=0) >= 0:
+        return host
+    return host.astype(host.dtype.newbyteorder("="), order="C")
+
+
 @dataclass(frozen=True)
 class Backend:
     """A row of the table: what has to be known about one array library.
@@ -104,6 +128,8 @@ class Backend:
         Whether the values of an array can be looked at without waiting for a device.
     synchronize
         Waits until a device has done all that it was given.
+    from_host
+        From a NumPy array to one of the same values that the library takes.
     take
         Rows of an array by their numbers, all known to exist. The standard's `take` may look
         for others first.
@@ -128,6 +154,7 @@ class Backend:
     synchronize: Callable[[Any], None]
     runner: Callable[[Placement, Step, dict[str, Any], tuple[Array, ...]], Runner]
     take: Callable[[Array, Array], Array]
+    from_host: Callable[[np.ndarray], np.ndarray] = _plain
     quietly: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     float64: str = "this device has no float64"
     float64_environment: Mapping[str, str] = field(default_factory=dict)
@@ -171,7 +198,15 @@ class Placement:
         return dtype_name(self.xp, self.dtype)
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
-        """Move a NumPy array (or a number) here."""
+        """Move a NumPy array, or what NumPy makes a numeric array of, here.
+
+        Raises
+        ------
+        TypeError
+            `values` is a masked array, whose mask would be lost, or is not numeric.
+        """
+        if isinstance(values, np.ndarray) or not array_api_compat.is_array_api_obj(values):
+            values = self.backend.from_host(_numeric(values))
         return self.xp.asarray(values, dtype=dtype, device=self.device)
 
     def floats(self, values: np.ndarray) -> Array:
@@ -226,7 +261,7 @@ class Placement:
             f"convert it with xpnet.place(xp={self.backend.name!r}, "
             f"device={str(self.device)!r}).asarray({name})"
         )
-        if not array_api_compat.is_array_api_obj(array):
+        if not is_array(array):
             raise TypeError(
                 f"{name} is a {type(array).__name__}, not an array; expected {wanted}: {how}"
             )
@@ -244,6 +279,19 @@ class Placement:
     def describe(self) -> str:
         """One line: library, version, device."""
         return f"{self.backend.name} {self.backend.version} on {self.device_info()}"
+
+    def refuse_too_large(self, size: int, what: str) -> None:
+        """Raise MemoryError where `what`, of so many bytes, cannot fit on the device.
+
+        A system may promise memory that it does not have, and end the program later.
+        """
+        if size < 2**28:  # looking takes milliseconds
+            return
+        memory = self.device_info().memory or _host_memory()
+        if memory is not None and size > memory:
+            raise MemoryError(
+                f"{what} needs {size / 2**30:,.1f} GiB; {self.device} has {memory / 2**30:,.1f}"
+            )
 
     def device_info(self) -> DeviceInfo:
         """What is known about the device."""
@@ -307,6 +355,13 @@ def _host_device(xp: ModuleType, device: Any) -> Any:
 
 def _host_devices(xp: ModuleType) -> list[DeviceInfo]:
     return [DeviceInfo("cpu", _cpu_name())]
+
+
+def _host_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not every system tells
+        return None
 
 
 def _no_floating_point_warnings() -> contextlib.AbstractContextManager[Any]:
@@ -584,6 +639,7 @@ BACKENDS: dict[str, Backend] = {
             synchronize=_wait_for_nothing,
             runner=_loop,
             take=lambda array, rows: array.take(rows, axis=0),
+            from_host=lambda host: host,
             quietly=_no_floating_point_warnings,
         ),
         Backend(

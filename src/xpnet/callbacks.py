@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import finite_number, known, positive_integer
+from .checks import finite_number, function, known, positive_integer
 from .history import History
 from .network import MLP
 
@@ -118,7 +118,7 @@ class Log:
 
     def __init__(self, every: int = 1000, write: Callable[[str], Any] = print) -> None:
         self.every = positive_integer(every, "every")
-        self.write = write
+        self.write = function(write, "write")
 
     def __call__(self, progress: Progress) -> None:
         """Write the lines that are due."""

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,61 @@ class CheckpointWarning(UserWarning):
     """A checkpoint that could not be written or read, or that comes from another environment."""
 
 
+class Losses:
+    """The losses of all steps, in a file that grows: a checkpoint of step k has the checksum of k.
+
+    A checkpoint that held them all would take longer from one to the next.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "losses.f64"
+        self.count = self.checksum = 0
+
+    def append(self, losses: np.ndarray) -> None:
+        """Write the losses behind those that count; what was behind them is overwritten."""
+        content = losses.astype("<f8").tobytes()
+        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+            file.seek(8 * self.count)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        self.count += len(losses)
+        self.checksum = zlib.crc32(content, self.checksum)
+
+    def read(self, count: int, checksum: int) -> np.ndarray:
+        """Return the first losses, and go on behind them.
+
+        Warns
+        -----
+        CheckpointWarning
+            They are not those that were written; NaN stands in their place.
+        """
+        content = b""
+        with contextlib.suppress(OSError), self.path.open("rb") as file:
+            content = file.read(8 * count)
+        losses = np.frombuffer(content[: len(content) // 8 * 8], dtype="<f8")
+        if len(losses) == count and zlib.crc32(content) == checksum:
+            self.count, self.checksum = count, checksum
+            return losses.astype(np.float64)
+        warnings.warn(
+            f"{self.path} is damaged: the losses of the first {count} steps are NaN",
+            CheckpointWarning,
+            stacklevel=2,
+        )
+        losses = np.full(count, np.nan)
+        self.count = self.checksum = 0
+        self.append(losses)
+        return losses
+
+
 class Checkpoints:
     """The checkpoints of one training.
 
     Parameters
     ----------
     folder : path-like
-        Made if it is missing. The files are ``step-000000001000.safetensors`` and so on.
+        Made if it is missing. The files are ``step-000000001000.safetensors`` and so on, and
+        ``losses.f64``.
 
     Raises
     ------
@@ -61,6 +110,7 @@ class Checkpoints:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.losses = Losses(self.folder)
         for path in self.folder.iterdir():
             if PARTIAL.fullmatch(path.name):  # left behind by a process that was killed
                 path.unlink()
@@ -130,6 +180,7 @@ class Resumable:
         for name, slot in self.slots.items():
             arrays.update({f"slots/{name}/{key}": to_host(p) for key, p in slot.items()})
         arrays.update({f"history/{key}": a for key, a in self.history.state().items()})
+        losses = checkpoints.losses
         stopped = self.history.stopped or ""
         description = {
             "kind": "checkpoint",
@@ -142,6 +193,8 @@ class Resumable:
             "stopped": stopped if stopped.startswith(BY_CALLBACK) else None,
         }
         try:
+            losses.append(self.history.loss[losses.count :])
+            description["losses"] = {"count": losses.count, "checksum": losses.checksum}
             checkpoints.save(self.history.steps, arrays, description)
         except OSError as error:
             warnings.warn(
@@ -159,11 +212,13 @@ class Resumable:
             return
         arrays, told = found
         try:
-            self._take_over(arrays, told)
+            self._take_over(arrays, told, checkpoints.losses)
         except KeyError as error:
             raise FileError(f"{checkpoints.folder}: expected {error} in a checkpoint") from error
 
-    def _take_over(self, arrays: dict[str, np.ndarray], told: dict[str, Any]) -> None:
+    def _take_over(
+        self, arrays: dict[str, np.ndarray], told: dict[str, Any], losses: Losses
+    ) -> None:
         now = json.loads(json.dumps(self.history.settings))
         free = ("steps", "weight_init")
         other = [key for key in now if key not in free and now[key] != told["settings"].get(key)]
@@ -176,18 +231,23 @@ class Resumable:
                 f"the checkpoint has the states of {len(told['callbacks'])} callbacks; "
                 f"{len(self.callbacks)} of those given have one"
             )
-        here = self.history.environment
-        for key, value in told["environment"].items():
-            if here.get(key) != value:
-                warnings.warn(
-                    f"the checkpoint was written with {key} {value}, this is {here.get(key)}: "
-                    "losses may differ in their last digits from those of an undisturbed run",
-                    CheckpointWarning,
-                    stacklevel=5,
-                )
+        was, here = told["environment"], self.history.environment
+        changed = [
+            f"{key} {value}, now {here.get(key)}"
+            for key, value in was.items()
+            if value != here.get(key)
+        ]
+        if changed:
+            warnings.warn(
+                f"the checkpoint was written elsewhere ({'; '.join(changed)}): losses may differ "
+                "in their last digits from those of an undisturbed run",
+                CheckpointWarning,
+                stacklevel=5,
+            )
         prefix = "history/"
         self.history.restore(
-            {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
+            losses.read(**told["losses"]),
+            {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)},
         )
         self.history.stopped = told["stopped"]
         self.order.restore(told["order"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 import array_api_compat
+import numpy as np
 
 T = TypeVar("T")
 
@@ -24,6 +27,36 @@ def array_namespace(x: Any) -> ModuleType:
     if kind not in _namespaces:
         _namespaces[kind] = array_api_compat.array_namespace(x)
     return _namespaces[kind]
+
+
+def is_array(x: Any) -> bool:
+    """Whether `x` is an array that computes as the array API says.
+
+    The subclasses of NumPy's array do not: a masked array leaves entries out, np.matrix takes
+    ``*`` for the matrix product. A file mapped into memory computes as any other array.
+    """
+    if isinstance(x, np.ndarray):
+        return type(x) in (np.ndarray, np.memmap)
+    return bool(array_api_compat.is_array_api_obj(x))
+
+
+def refuse_other_than_array(x: Any, name: str) -> None:
+    """Raise TypeError where `x` is no array, as `is_array` says."""
+    if isinstance(x, np.ndarray) and not is_array(x):
+        raise TypeError(
+            f"{name} must be an array, not {type(x).__name__}, which computes otherwise: fill in "
+            f"what is masked, and take numpy.asarray({name})"
+        )
+    if not is_array(x):
+        raise TypeError(f"{name} must be an array, not {type(x).__name__}")
+
+
+def is_kind(xp: ModuleType, dtype: Any, kind: str | tuple[str, ...]) -> bool:
+    """`xp.isdtype`, False for what is no dtype of the standard at all."""
+    try:
+        return bool(xp.isdtype(dtype, kind))
+    except TypeError:  # NumPy's structured dtypes
+        return False
 
 
 def item_bytes(x: Any) -> int:
@@ -44,9 +77,14 @@ def known(table: Mapping[str, T], name: str, what: str) -> T:
 def finite_number(value: float, name: str, *, minimum: float, exclusive: bool = False) -> float:
     """Return `value` as a float, or raise where it is not finite or too small."""
     try:
+        # True and "0.1" would pass for numbers.
+        if isinstance(value, (bool, np.bool_, str, bytes)):
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, not {type(value).__name__}") from None
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number) or number < minimum or (exclusive and number == minimum):
         relation = "above" if exclusive else "at least"
         raise ValueError(f"{name} must be finite and {relation} {minimum:g}, not {value!r}")
@@ -55,15 +93,54 @@ def finite_number(value: float, name: str, *, minimum: float, exclusive: bool = 
 
 def positive_integer(value: int, name: str) -> int:
     """Return `value` as an int, or raise where it is no whole number above 0."""
+    return _whole_number(value, name, 1)
+
+
+def seed_or_none(value: int | None, name: str = "seed") -> int | None:
+    """Return `value`, or raise where it is neither None nor a whole number of at least 0."""
+    return None if value is None else _whole_number(value, name, 0)
+
+
+def _whole_number(value: int, name: str, minimum: int) -> int:
     try:
+        if isinstance(value, bool):
+            raise TypeError
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be a whole number, not {type(value).__name__}") from None
-    if isinstance(value, bool) or number < 1:
-        raise ValueError(f"{name} must be at least 1, not {value!r}")
+    if number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, not {value!r}")
     return number
 
 
-def all_finite(xp: Any, x: Any) -> bool:
-    """Whether no value is NaN or infinite; waits for the device, needs no temporary."""
-    return bool(xp.isfinite(xp.max(x))) and bool(xp.isfinite(xp.min(x)))
+def switch(value: bool, name: str) -> bool:
+    """Return `value`, or raise where it is not True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r:.100}")
+    return value
+
+
+def function(value: Callable[..., T], name: str) -> Callable[..., T]:
+    """Return `value`, or raise where it cannot be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, not {type(value).__name__}")
+    return value
+
+
+def file_path(value: str | os.PathLike[str], name: str) -> Path:
+    """Return `value` as a Path, or raise where it is none."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, not {type(value).__name__}")
+    return Path(value)
+
+
+def all_finite(xp: Any, x: Any, dtype: Any = None) -> bool:
+    """Whether no value is NaN or infinite, also in a narrower dtype.
+
+    Waits for the device, needs no temporary.
+    """
+    ends = xp.max(x), xp.min(x)  # NaN is both
+    if dtype is None:
+        return all(bool(xp.isfinite(end)) for end in ends)
+    largest = float(xp.finfo(dtype).max)
+    return all(bool(abs(end) <= largest) for end in ends)

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import sys
 import tempfile
 import traceback
@@ -26,7 +27,8 @@ import numpy as np
 
 from . import __version__, datasets
 from .backend import BACKENDS, DTYPES, FOR_TESTS, Placement, backends, place
-from .callbacks import Log
+from .callbacks import Log, Progress
+from .checkpoint import Checkpoints
 from .checks import all_finite
 from .datasets.rows import read_rows
 from .files import replace_atomically
@@ -35,7 +37,7 @@ from .history import History
 from .losses import OUTPUTS
 from .network import MLP, load
 from .optimizers import OPTIMIZERS
-from .training import NonFiniteLoss, evaluate, fit
+from .training import Callback, NonFiniteLoss, evaluate, fit
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -45,6 +47,7 @@ DATASETS: dict[str, Callable[..., Any]] = {
 }
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 STEPS = 10_000
+CHECKPOINTS = "checkpoints"  # within the folder of a run
 
 
 class OneLineErrors(click.Group):
@@ -132,6 +135,21 @@ def number_or_name(
         return None if value is None else float(value)
     except ValueError:
         return value
+
+
+def options_of_run(
+    ctx: click.Context, param: click.Parameter, folder: Path | None
+) -> Path | None:
+    """Take the options of an earlier run as the defaults."""
+    if folder is not None:
+        path = folder / "options.json"
+        if not path.exists():
+            raise click.BadParameter(f"{folder} is no folder of a run: it has no options.json")
+        try:
+            ctx.default_map = dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise click.BadParameter(f"{path} is damaged: {error}") from error
+    return folder
 
 
 debug_option = click.option(
@@ -313,6 +331,29 @@ def run_folder(folder: Path, force: bool) -> Iterator[Path]:
                 path.rmdir()
 
 
+def remember_options(folder: Path) -> Callback:
+    """Return a callback of `fit` that writes the options of this run, for ``--resume``.
+
+    After the first block, because options that are refused leave nothing behind.
+    """
+    ctx = click.get_current_context()
+    own = ("out", "force", "resume", "quiet")
+    options = {name: value for name, value in ctx.params.items() if name not in own}
+    options["hidden"] = [",".join(map(str, options["hidden"])) or "none"]
+    if options["dataset"] not in DATASETS:  # it may be resumed from elsewhere
+        options["dataset"] = str(Path(options["dataset"]).resolve())
+    text = json.dumps(options, indent=1).encode()
+    written = False
+
+    def remember(progress: Progress) -> None:
+        nonlocal written
+        if not written:
+            replace_atomically(folder / "options.json", lambda file: file.write(text))
+            written = True
+
+    return remember
+
+
 def default_folder(dataset: str, backend: str) -> Path:
     """Return ``runs/<dataset>-<backend>-<time>``, with a number added where it exists."""
     stem = f"{Path(dataset).resolve().name}-{backend}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -410,6 +451,27 @@ def cli() -> None:
     help="The run's folder.  [default: runs/DATASET-BACKEND-TIME]",
 )
 @force_option
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(min=1),
+    default=1000,
+    help="Steps between two checkpoints, in the run's folder.",
+)
+@click.option(
+    "--checkpoint-errors",
+    type=click.Choice(["warn", "stop"]),
+    default="warn",
+    help="Where a checkpoint cannot be written.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    is_eager=True,
+    callback=options_of_run,
+    help="Go on with a run that was stopped, from its folder: its options hold, but for those "
+    "that are given anew (--steps may be larger).",
+)
 @click.option("--pictures/--no-pictures", default=True, help="Draw the run into PNG files.")
 @click.option("--report", is_flag=True, help="Write report.html: all of it in one file.")
 @click.option("--quiet", is_flag=True, help="Print the summary only.")
@@ -429,6 +491,9 @@ def train(
     validation: int,
     out: Path | None,
     force: bool,
+    checkpoint_every: int,
+    checkpoint_errors: str,
+    resume: Path | None,
     pictures: bool,
     report: bool,
     quiet: bool,
@@ -438,8 +503,11 @@ def train(
 
     The pictures are loss.png, confusion.png and mistakes.png of the test images, and weights.png
     of the first layer. The defaults train 784-100-10 on the embedded MNIST in 10,000 steps.
-    Ctrl-C ends a run early: what was trained so far is summed up and written as usual.
+    Ctrl-C or SIGTERM ends a run early: what was trained so far is summed up and written as usual,
+    and --resume goes on from there. A run that was killed goes on from its last checkpoint.
     """
+    if resume is not None and (out is not None or force):
+        raise click.UsageError("--resume goes on in the run's own folder: no --out, no --force")
     if steps is not None and epochs is not None:
         raise click.UsageError("give --steps or --epochs, not both")
     if steps is None and epochs is None:
@@ -449,7 +517,8 @@ def train(
 
     prepare(backend, dtype)
     where = place(backend, device, dtype)
-    with run_folder(out or default_folder(dataset, backend), force) as folder:
+    target = resume or out or default_folder(dataset, backend)
+    with run_folder(target, force or resume is not None) as folder:
         here: dict[str, Any] = {"xp": backend, "device": device, "dtype": dtype}
         (x, t), (x_test, t_test) = load_dataset(dataset, flatten=False, **here)
         shape = x.shape[1:]
@@ -466,6 +535,13 @@ def train(
         say(repr(net)[1:-1])
         say(f"{dataset}: {x.shape[0]:,} images to train with, {x_test.shape[0]:,} to test with")
 
+        remember: list[Callback] = []
+        if resume is None:
+            remember.append(remember_options(folder))
+            if force and (folder / CHECKPOINTS).is_dir():  # of a run that this one replaces
+                for path in Checkpoints(folder / CHECKPOINTS).files():
+                    path.unlink()
+
         history, error = None, None
         try:
             history = _fit(
@@ -473,6 +549,7 @@ def train(
                 x,
                 t,
                 quiet=quiet,
+                callbacks=remember,
                 steps=steps,
                 epochs=epochs,
                 batch_size=batch_size,
@@ -481,6 +558,10 @@ def train(
                 gradient=gradient,
                 validation=held_out,
                 seed=described["seed"],
+                checkpoint=folder / CHECKPOINTS,
+                checkpoint_every=checkpoint_every,
+                checkpoint_errors=checkpoint_errors,
+                resume=resume is not None,
             )
         except NonFiniteLoss as raised:
             history, error = raised.history, raised
@@ -507,15 +588,19 @@ def train(
                 reports.save_report(folder / "report.html", history, drawn)
                 files.append("report.html")
         say(f"{', '.join(files)} are in {folder}")
+        if history.stopped:
+            click.echo(f"go on with: xpnet train --resume {shlex.quote(str(folder))}", err=True)
     if error is not None:
         raise error
     return INTERRUPTED if history.stopped else 0
 
 
-def _fit(net: MLP, x: Any, t: Any, *, quiet: bool, **options: Any) -> History:
+def _fit(
+    net: MLP, x: Any, t: Any, *, quiet: bool, callbacks: Sequence[Callback], **options: Any
+) -> History:
     """Train with a bar in a terminal, and a line each 1,000 steps anywhere."""
     if quiet:
-        return fit(net, x, t, **options)
+        return fit(net, x, t, callbacks=callbacks, **options)
     from rich.console import Console
 
     from .progress import ProgressBar
@@ -525,7 +610,8 @@ def _fit(net: MLP, x: Any, t: Any, *, quiet: bool, **options: Any) -> History:
     with ProgressBar(Console()) as bar:
         # The bar's own lines elsewhere would say the same once more.
         log = Log(every, bar.print if bar.drawn else click.echo)
-        return fit(net, x, t, callbacks=[bar, log] if bar.drawn else [log], **options)
+        shown = [bar, log] if bar.drawn else [log]
+        return fit(net, x, t, callbacks=[*callbacks, *shown], **options)
 
 
 @cli.command()

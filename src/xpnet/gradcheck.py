@@ -8,11 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj
+from array_api_compat import array_namespace, device
 
 from . import structured
 from .backend import placement_of
-from .checks import finite_number, positive_integer
+from .checks import (
+    finite_number,
+    is_kind,
+    positive_integer,
+    refuse_other_than_array,
+    seed_or_none,
+)
 from .markup import paragraph, table
 from .numerical import MAX_BYTES, Sampler, as_dict, default_step
 
@@ -249,7 +255,7 @@ def check_gradient(
         The gradient under test, with the shapes of `x`; or a function of `x` that returns it.
     x : array or dict of arrays, floating point
     step : float, optional
-        h. None: the fifth root of the dtype's epsilon times max(1, |entry|).
+        h. None: the fifth root of the dtype's epsilon times ``max(1, |entry|)``.
     directions : int, optional
         Check so many random directions (signs) for each array instead of every entry, with
         steps chosen for each; where one fails, halve it until the failing entry is found.
@@ -270,6 +276,11 @@ def check_gradient(
     RuntimeError
         Matrix products are computed with reduced precision (TF32) on the device of `x`.
 
+    References
+    ----------
+    J. J. Moré and S. M. Wild, 'Estimating computational noise', SIAM Journal on Scientific
+    Computing 33 (2011), 1292-1314.
+
     Examples
     --------
     >>> import numpy as np
@@ -279,16 +290,12 @@ def check_gradient(
     >>> report = check_gradient(lambda x: np.sum(x**3), lambda x: x**2, x)
     >>> report.verdict, report.causes
     ('failed', ('x: too small by the constant factor 3',))
-
-    References
-    ----------
-    J. J. Moré and S. M. Wild, 'Estimating computational noise', SIAM Journal on Scientific
-    Computing 33 (2011), 1292-1314.
     """
     if step is not None:
         step = finite_number(step, "step", minimum=0.0, exclusive=True)
     if directions is not None:
         directions = positive_integer(directions, "directions")
+    seed = seed_or_none(seed)
     sampler = Sampler(f, x, vectorized=vectorized, max_bytes=max_bytes)
     for array in sampler.arrays.values():
         refuse_reduced_precision(array)
@@ -348,7 +355,9 @@ class _Comparison:
         same = (error == 0) & (self.gradient == 0)
         unclear = ~failed & ~kink & ~same & (self.noise > RESOLUTION * self.scale)
         tiny = np.finfo(np.float64).tiny
-        excess = np.where(np.isnan(error), np.inf, error / (self.noise + self.kink + tiny))
+        with np.errstate(over="ignore"):
+            excess = error / (self.noise + self.kink + tiny)
+        excess = np.where(np.isnan(error), np.inf, excess)
         at = np.unravel_index(int(np.argmax(excess)), error.shape)
         worst = self.entry or Entry(
             tuple(map(int, at)) if error.shape == self.shape else None,
@@ -392,7 +401,7 @@ def _every_entry(
     if not all(np.all(np.isfinite(slope)) for slope in slopes):
         raise ValueError("f returned NaN or infinity for an entry of x moved by the step")
     numerical, noise, kink = map(np.asarray, _extrapolated(slopes, bends, sigma, _host(h)))
-    own = OWN_ROUNDING * _eps(x) * np.max(np.abs(numerical))
+    own = OWN_ROUNDING * _eps(x) * np.max(np.abs(numerical)) + _tiny(x)
     found = _Comparison(expected, numerical, np.asarray(noise + own), kink, expected.shape)
     along = _Along(sampler, name, expected, step, value, sigma)
     for index in np.argwhere(found.failed() & np.isfinite(expected)):
@@ -504,6 +513,7 @@ class _Along:
             return given[0], slopes[0], math.inf, 0.0
         numerical, noise, kink = _extrapolated(slopes, bends, self.sigma, h)
         own = OWN_ROUNDING * _eps(self.x) * float(np.linalg.norm(self.expected * direction))
+        own += _tiny(self.x) * direction.size
         return (4 * given[1] - given[0]) / 3, float(numerical), float(noise) + own, float(kink)
 
     def _rounding(self, level: int) -> float:
@@ -561,7 +571,8 @@ def measured_noise(sampler: Sampler, rng: np.random.Generator) -> float:
             table = np.diff(table)
             if k > 3:
                 gamma = math.factorial(k) ** 2 / math.factorial(2 * k)
-                levels.append(math.sqrt(gamma * float(np.mean(table**2))))
+                # The root mean square, with no square to overflow.
+                levels.append(math.sqrt(gamma / table.size) * float(np.hypot.reduce(table)))
     return max(levels)
 
 
@@ -580,20 +591,33 @@ def check_point(
     refuse_reduced_precision(point.logits)
     params = {name: read(p).astype(np.float64) for name, p in point.params.items()}
     given = _checked_gradient(gradient, point.params, "gradient")
-    eps = structured.epsilon(point)
+    # Below the smallest normal number nothing has digits, and some libraries flush it to zero.
+    eps, tiny = structured.epsilon(point), _tiny(point.logits)
     n = point.logits.shape[0]
     predicted = read(point.output.link(point.logits)).astype(np.float64)
     # Rounding of the gradient under test: that of the logits' gradient, carried backward.
-    own = OWN_ROUNDING * eps * (np.abs(predicted) + np.abs(read(point.target)))
+    own = OWN_ROUNDING * eps * (np.abs(predicted) + np.abs(read(point.target))) + tiny
     found: dict[str, _Comparison] = {}
-    slopes, derivative = {}, {}
+    slopes: dict[int, Host] = {}
+    derivative: dict[int, Host] = {}
+    # √Σ (value · slope)² over what comes behind: what its rounding does to the loss.
+    behind = np.zeros((n, 1))
     for layer in range(point.depth, 0, -1):
         z = read(point.z[layer - 1]).astype(np.float64)
         if layer < point.depth:
             derivative[layer] = _derivative(point, layer, read)
-            own = _carried(derivative[layer], own, params[f"W{layer + 1}"])
-        slope, error, jump = _measured(point, layer, read)
+            own = _carried(derivative[layer], own, params[f"W{layer + 1}"]) + tiny
+        rounded = behind
+        if layer < point.depth:
+            flow = slopes[layer + 1] @ params[f"W{layer + 1}"].T
+            outputs = read(point.z[layer]).astype(np.float64) * flow
+            behind = np.hypot(behind, np.hypot.reduce(outputs, axis=1, keepdims=True))
+            rounded = np.hypot(rounded, outputs)
+        slope, error, jump = _measured(point, layer, rounded, read)
         slopes[layer] = slope
+        if layer < point.depth:
+            inner = (1.0 + np.abs(read(point.a[layer - 1]))) * slope
+            behind = np.hypot(behind, np.hypot.reduce(inner, axis=1, keepdims=True))
         penalty = l2 * params[f"W{layer}"]
         parts: dict[str, tuple[Host, Any]] = {
             f"W{layer}": (z, penalty),
@@ -603,7 +627,7 @@ def check_point(
             shape = given[name].shape
             size = np.abs(inputs)
             numerical = (inputs.T @ slope / n).reshape(shape) + extra
-            noise = SAFETY * np.sqrt((inputs**2).T @ error**2) / n + size.T @ own / n
+            noise = SAFETY * _root_of_squares(inputs, error) / n + size.T @ own / n + tiny
             noise = noise.reshape(shape) + 4.0 * eps * (np.abs(numerical) + np.abs(extra))
             kink = (size.T @ jump / n).reshape(shape)
             found[name] = _Comparison(given[name], numerical, noise, kink, shape)
@@ -614,7 +638,7 @@ def check_point(
 
 
 def _measured(
-    point: structured.Point, layer: int, read: Callable[[Array], Host]
+    point: structured.Point, layer: int, rounded: Host, read: Callable[[Array], Host]
 ) -> tuple[Host, Host, Host]:
     """Return slope, its error and its jump at a kink for every G, each (n, units).
 
@@ -625,7 +649,7 @@ def _measured(
     radius = structured.default_radius(point, layer, gain)
     smooth = point.activation.smooth or layer == point.depth
     tried = [
-        _with_radius(point, layer, factor * radius, read)
+        _with_radius(point, layer, factor * radius, rounded, read)
         for factor in ((1.0,) if smooth else (1.0, 1 / 8, 1 / 64))
     ]
     slope, error, jump = tried[0]
@@ -639,26 +663,34 @@ def _measured(
 
 
 def _with_radius(
-    point: structured.Point, layer: int, radius: Array, read: Callable[[Array], Host]
-) -> tuple[Host, Host, Host]:
-    slopes, jumps = [], []
+    point: structured.Point, layer: int, radius: Array, rounded: Host,
+    read: Callable[[Array], Host],
+) -> tuple[Host, Host, Host]:  # fmt: skip
+    slopes, jumps, sizes = [], [], []
     for factor in (1.0, 0.7, 0.5):
         fit = structured.curves(point, layer, factor * radius)
         r = float(read(fit.radius))
         slopes.append(read(fit.odd[0]).astype(np.float64) / r)
         jumps.append(read(fit.bend).astype(np.float64) / r)
+        sizes.append(np.max(np.abs(read(fit.even).astype(np.float64)), axis=1))
     slope, jump, eps = slopes[0], np.maximum.reduce(jumps), structured.epsilon(point)
     error = np.maximum.reduce(slopes) - np.minimum.reduce(slopes)
-    # Few samples are at a kink: their errors stand out from those of the others.
-    usual = float(np.quantile(error, 0.9))
-    kinked = jump > 16.0 * usual + 64.0 * eps * np.max(np.abs(slope))
+    # Most samples are at no kink, and the errors of the others stand out. Where nothing moves
+    # there is no error to compare with.
+    usual = float(np.median(error[error > 0])) if np.any(error) else 0.0
+    least = 64.0 * eps * np.max(np.abs(slope))
+    kinked = jump > 16.0 * usual + least
+    smooth = point.activation.smooth or layer == point.depth
+    below = np.where(kinked | smooth, 0.0, jump)  # a kink, or rounding: there is no telling
     jump = np.where(kinked, np.maximum(jump, 2.0 * error), 0.0)
     error = np.where(kinked, 0.0, error)
     # Chance may hide the noise of one G, or of all in a small net: not below the others', and
-    # not below the rounding of the moved pre-activation.
+    # not below the rounding of the moved pre-activation, of all behind it, and of G itself.
     size = 1.0 if layer == point.depth else 1.0 + np.abs(read(point.a[layer - 1]))
-    floor = eps * size / float(read(radius)) * np.abs(slope)
-    return slope, np.sqrt(error**2 + np.mean(error**2) + floor**2), jump
+    floor = np.hypot(size * slope, rounded) + np.maximum.reduce(sizes)
+    floor = floor * eps / float(read(radius)) + below
+    usual = np.hypot.reduce(error, axis=None) / math.sqrt(error.size)
+    return slope, np.hypot(np.hypot(error, usual), floor), jump
 
 
 def _derivative(point: structured.Point, layer: int, read: Callable[[Array], Host]) -> Host:
@@ -674,6 +706,14 @@ def _carried(derivative: Host, errors: Host, weights: Host) -> Host:
     """Carry the sizes of errors backward through an affine layer and an activation."""
     carried: Host = np.abs(derivative) * (errors @ np.abs(weights).T)
     return carried
+
+
+def _root_of_squares(inputs: Host, errors: Host) -> Host:
+    """√(Σ_n inputs² errors²) for every pair of columns; the squares do not underflow."""
+    tops = [np.max(np.abs(part), axis=0) for part in (inputs, errors)]
+    tops = [np.where(top > 0, top, 1.0) for top in tops]
+    roots = np.sqrt(((inputs / tops[0]) ** 2).T @ (errors / tops[1]) ** 2)
+    return np.asarray(tops[0][:, None] * roots * tops[1])
 
 
 def _without_derivative(
@@ -713,7 +753,8 @@ def _likely_causes(
     causes: dict[str, list[str]] = {}
     for name, comparison in found.items():
         if np.any(comparison.failed()):
-            cause = _cause(name, found, at, variants)
+            with np.errstate(all="ignore"):  # squares of the very large and the very small
+                cause = _cause(name, found, at, variants)
             if cause is not None:
                 causes.setdefault(cause, []).append(name)
     return tuple(f"{', '.join(names)}: {cause}" for cause, names in causes.items())
@@ -747,7 +788,7 @@ def _cause(
             return f"it is the gradient of {other}"
     if at[name].shape == g.shape and g.size > 2 and np.any(at[name]):
         share = float(np.vdot(g - numerical, at[name]) / np.vdot(at[name], at[name]))
-        if share and _alike(g, numerical + share * at[name], c):
+        if share and math.isfinite(share) and _alike(g, numerical + share * at[name], c):
             missing = "left out" if share < 0 else "counted twice"
             return f"it is off by {share:.3g} times the parameter: an L2 term {missing}?"
     for cause, variant in variants.items():
@@ -808,22 +849,22 @@ def refuse_reduced_precision(x: Array) -> None:
 def _checked_gradient(gradient: Any, x: Any, name: str = "gradient") -> dict[Any, Host]:
     """Return the gradient under test on the host in float64, or raise where it does not fit."""
     if isinstance(x, dict) != isinstance(gradient, dict):
-        kinds = ["a dict of arrays" if isinstance(v, dict) else "an array" for v in (x, gradient)]
-        raise TypeError(f"x is {kinds[0]}, but {name} is {kinds[1]}")
+        expected = "a dict of arrays" if isinstance(x, dict) else "an array"
+        raise TypeError(f"x is {expected}, but {name} is a {type(gradient).__name__}")
     points = as_dict(x)
     arrays = gradient if isinstance(gradient, dict) else {None: gradient}
     if arrays.keys() != points.keys():
-        raise ValueError(f"{name} has the keys {sorted(arrays)}, but x has {sorted(points)}")
+        keys = [sorted(map(str, part)) for part in (arrays, points)]
+        raise ValueError(f"{name} has the keys {keys[0]}, but x has {keys[1]}")
     host = {}
     for key, point in points.items():
         what = name if key is None else f"{name}[{key!r}]"
         array, xp = arrays[key], array_namespace(point)
-        if not is_array_api_obj(array):
-            raise TypeError(f"{what} must be an array, not {type(array).__name__}")
+        refuse_other_than_array(array, what)
         if array_namespace(array) is not xp:
             came = array_namespace(array).__name__
             raise TypeError(f"{what} is an array of {came}; expected {xp.__name__}")
-        if not xp.isdtype(array.dtype, "real floating"):
+        if not is_kind(xp, array.dtype, "real floating"):
             raise TypeError(f"{what} must be a floating-point array, not {array.dtype}")
         if tuple(array.shape) != tuple(point.shape):
             raise ValueError(
@@ -839,6 +880,10 @@ def _host(x: Array) -> Host:
 
 def _eps(x: Array) -> float:
     return float(array_namespace(x).finfo(x.dtype).eps)
+
+
+def _tiny(x: Array) -> float:
+    return float(array_namespace(x).finfo(x.dtype).smallest_normal)
 
 
 def _label(name: Any) -> str:

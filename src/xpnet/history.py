@@ -56,6 +56,9 @@ class History:
     def __init__(
         self, settings: dict[str, Any] | None = None, environment: dict[str, Any] | None = None
     ) -> None:
+        for value, name in ((settings, "settings"), (environment, "environment")):
+            if not isinstance(value, dict | None):
+                raise TypeError(f"{name} must be a dict, not {type(value).__name__}")
         self.settings = settings or {}
         self.environment = environment or {}
         self.seconds = 0.0
@@ -105,20 +108,14 @@ class History:
         self.validation_accuracy.append(accuracy)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what steps and looks have recorded, as arrays; see `restore`."""
-        loss = self.loss
-        small = loss.astype(np.float32)
-        return {
-            # A float32 net has float32 losses: half the size says the same.
-            "loss": small if np.array_equal(small, loss, equal_nan=True) else loss,
-            "seconds": np.asarray(self.seconds),
-            **{name: _floats(getattr(self, name)) for name in RECORDS},
-        }
+        """Return all but the losses that steps and looks have recorded, as arrays."""
+        records = {name: _floats(getattr(self, name)) for name in RECORDS}
+        return {"seconds": np.asarray(self.seconds), **records}
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `state` has returned."""
+    def restore(self, loss: np.ndarray, state: dict[str, np.ndarray]) -> None:
+        """Take over losses, and what `state` has returned."""
         self.steps = 0
-        self.extend(state["loss"], float(state["seconds"]))
+        self.extend(loss, float(state["seconds"]))
         for name, kind in RECORDS.items():
             setattr(self, name, [kind(value) for value in state[name].tolist()])
 

@@ -8,18 +8,29 @@ Recognition and Machine Learning* (2006), section 4.3.6, 'Canonical link functio
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from array_api_compat import device, is_array_api_obj, is_lazy_array
+from array_api_compat import device, is_lazy_array
 
-from .checks import array_namespace
+from .checks import (
+    array_namespace,
+    finite_number,
+    is_array,
+    is_kind,
+    positive_integer,
+    refuse_other_than_array,
+)
 from .functions import floating_namespace, sigmoid, softmax
 
 Array = Any
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def cross_entropy_error(y: Array, t: Array) -> Array:
@@ -61,18 +72,18 @@ def cross_entropy_error(y: Array, t: Array) -> Array:
         raise ValueError(
             f"y must have shape (classes,) or (n, classes), none of them 0; not {tuple(y.shape)}"
         )
-    if not is_array_api_obj(t):
+    if not is_array(t):
         # A plain number is the index of a single sample, as in the reference.
-        if isinstance(t, int) and y.ndim == 1:
+        if isinstance(t, int) and not isinstance(t, bool) and y.ndim == 1:
             t = xp.asarray(t, device=device(y))
         else:
             raise TypeError(f"t must be an array of {xp.__name__}, not {type(t).__name__}")
     if array_namespace(t) is not xp:
         came = array_namespace(t).__name__
         raise TypeError(f"t is an array of {came}; y is one of {xp.__name__}")
-    if t.shape == y.shape:
+    if t.shape == y.shape and is_kind(xp, t.dtype, ("bool", "integral", "real floating")):
         target = xp.astype(t, y.dtype, copy=False)
-    elif t.shape == y.shape[:-1] and xp.isdtype(t.dtype, "integral"):
+    elif t.shape == y.shape[:-1] and is_kind(xp, t.dtype, "integral"):
         target = one_hot(t, y.shape[-1], y.dtype)
         if not is_lazy_array(target) and xp.any(xp.isnan(target)):
             raise ValueError(f"t has labels outside 0 to {y.shape[-1] - 1}")
@@ -100,7 +111,12 @@ def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
 
     Returns
     -------
-    array, (*labels.shape, classes)
+    array, ``(*labels.shape, classes)``
+
+    Raises
+    ------
+    TypeError, ValueError
+        `labels` is no array of integers, `classes` not above 0, or `dtype` no such dtype.
 
     Examples
     --------
@@ -109,9 +125,62 @@ def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
     array([[0., 1.],
            [1., 0.]])
     """
+    refuse_other_than_array(labels, "labels")
     xp = array_namespace(labels)
-    rows = index_rows(xp, labels, classes, dtype)
+    if not is_kind(xp, labels.dtype, "integral"):
+        raise TypeError(f"labels must be an array of integers, not {labels.dtype}")
+    if not (dtype == xp.float32 or dtype == xp.float64):
+        raise TypeError(f"dtype must be float32 or float64 of {xp.__name__}, not {dtype!r:.100}")
+    rows = index_rows(xp, labels, positive_integer(classes, "classes"), dtype)
     return xp.where(xp.any(rows > 0, axis=-1, keepdims=True), rows, xp.nan)
+
+
+def _checked(loss: Callable[P, R]) -> Callable[P, R]:
+    """Refuse arrays that are none, or do not go together; `_unchecked` gives the bare loss."""
+    signature = inspect.signature(loss)
+
+    @functools.wraps(loss)
+    def checking(*args: P.args, **kwargs: P.kwargs) -> R:
+        _refuse_rows(**signature.bind(*args, **kwargs).arguments)
+        return loss(*args, **kwargs)
+
+    return checking
+
+
+def _unchecked(loss: Callable[P, R]) -> Callable[P, R]:
+    bare: Callable[P, R] = loss.__wrapped__  # type: ignore[attr-defined]
+    return bare
+
+
+def _refuse_rows(logits: Array, target: Array, **others: Any) -> None:
+    """Raise where the arguments of a loss are not what its docstring says."""
+    xp = floating_namespace(logits, "logits")
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise ValueError(
+            f"logits must have shape (n, outputs), none of them 0; not {tuple(logits.shape)}"
+        )
+    arrays = {"target": (target, tuple(logits.shape))}
+    if "moves" in others:
+        moves = others["moves"]
+        k = moves.shape[-1] if is_array(moves) and moves.ndim == 3 else "k"
+        arrays["moves"] = (moves, (*logits.shape, k))
+    if others.get("weights") is not None:
+        arrays["weights"] = (others["weights"], (logits.shape[0], 1))
+    for name, (array, shape) in arrays.items():
+        if floating_namespace(array, name) is not xp:
+            came = array_namespace(array).__name__
+            raise TypeError(f"{name} is an array of {came}; logits are one of {xp.__name__}")
+        if array.dtype != logits.dtype:
+            raise TypeError(f"{name} is {array.dtype}; logits are {logits.dtype}")
+        if tuple(array.shape) != shape:
+            wanted = str(shape).replace("'", "")
+            raise ValueError(f"{name} must have shape {wanted}, not {tuple(array.shape)}")
+    scale = others.get("scale", 1.0)
+    if is_array(scale):
+        if scale.ndim:
+            raise ValueError(f"scale must be a number or 0-d, not of shape {tuple(scale.shape)}")
+    else:
+        finite_number(scale, "scale", minimum=-math.inf)
 
 
 def index_rows(xp: ModuleType, labels: Array, classes: int, dtype: Any) -> Array:
@@ -121,6 +190,7 @@ def index_rows(xp: ModuleType, labels: Array, classes: int, dtype: Any) -> Array
     return xp.astype(labels[..., None] == columns, dtype)
 
 
+@_checked
 def softmax_cross_entropy(
     logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
 ) -> tuple[Array, Array]:
@@ -166,13 +236,14 @@ def softmax_cross_entropy(
     return loss, _weighted(y, weights)
 
 
+@_checked
 def sigmoid_cross_entropy(
     logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
 ) -> tuple[Array, Array]:
     """Binary cross-entropy of the sigmoid of `logits`, and its gradient.
 
-    loss = mean over rows of Σ_k max(a_k, 0) - a_k t_k + log(1 + exp(-|a_k|)), summed over the
-    labels; gradient = (sigmoid(a) - t) / n.
+    loss = mean over rows of Σ_k max(a_k, 0) - a_k t_k + ``log(1 + exp(-|a_k|))``, summed over
+    the labels; gradient = (sigmoid(a) - t) / n.
 
     Parameters
     ----------
@@ -198,15 +269,17 @@ def sigmoid_cross_entropy(
     """
     xp = array_namespace(logits)
     n = logits.shape[0]
-    terms = xp.log1p(xp.exp(-xp.abs(logits)))
-    terms += xp.maximum(logits, 0.0)
+    # In this order: where the two large parts cancel, what is left keeps its digits.
+    terms = xp.maximum(logits, 0.0)
     terms -= logits * target
+    terms += xp.log1p(xp.exp(-xp.abs(logits)))
     y = sigmoid(logits)
     y -= target
     y *= scale / n
     return _total(xp, terms, weights) / n, _weighted(y, weights)
 
 
+@_checked
 def half_squared_error(
     logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
 ) -> tuple[Array, Array]:
@@ -244,6 +317,7 @@ def half_squared_error(
     return loss, _weighted(error, weights)
 
 
+@_checked
 def half_poisson_deviance(
     logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
 ) -> tuple[Array, Array]:
@@ -298,6 +372,7 @@ def _weighted(gradient: Array, weights: Array | None) -> Array:
     return gradient
 
 
+@_checked
 def softmax_cross_entropy_change(logits: Array, target: Array, moves: Array) -> Array:
     """Change of each row's `softmax_cross_entropy` when its logits move, without cancellation.
 
@@ -311,8 +386,8 @@ def softmax_cross_entropy_change(logits: Array, target: Array, moves: Array) -> 
     logits : array, (n, classes), floating point
     target : array, (n, classes), same dtype
     moves : array, (n, classes, k), same dtype
-        k ways in which each row's logits may move, none by so much that its exponential
-        overflows.
+        k ways in which each row's logits may move, none by more than about 5: the moves of
+        a central difference are small, and e to the power of large ones cancels.
 
     Returns
     -------
@@ -331,6 +406,7 @@ def softmax_cross_entropy_change(logits: Array, target: Array, moves: Array) -> 
     return xp.log1p(change[:, 0, :])
 
 
+@_checked
 def sigmoid_cross_entropy_change(logits: Array, target: Array, moves: Array) -> Array:
     """Change of each row's `sigmoid_cross_entropy` when its logits move, without cancellation.
 
@@ -342,8 +418,8 @@ def sigmoid_cross_entropy_change(logits: Array, target: Array, moves: Array) -> 
     logits : array, (n, labels), floating point
     target : array, (n, labels), same dtype
     moves : array, (n, labels, k), same dtype
-        k ways in which each row's logits may move, none by so much that its exponential
-        overflows.
+        k ways in which each row's logits may move, none by more than about 5: the moves of
+        a central difference are small, and e to the power of large ones cancels.
 
     Returns
     -------
@@ -364,6 +440,7 @@ def sigmoid_cross_entropy_change(logits: Array, target: Array, moves: Array) -> 
     return change[:, 0, :]
 
 
+@_checked
 def half_squared_error_change(logits: Array, target: Array, moves: Array) -> Array:
     """Change of each row's `half_squared_error` when its outputs move: Σ_k Δ_k (a_k - t_k + Δ_k/2).
 
@@ -392,6 +469,7 @@ def half_squared_error_change(logits: Array, target: Array, moves: Array) -> Arr
     return xp.sum(change, axis=1)
 
 
+@_checked
 def half_poisson_deviance_change(logits: Array, target: Array, moves: Array) -> Array:
     """Change of each row's `half_poisson_deviance`: Σ_k exp(a_k) (exp(Δ_k) - 1) - t_k Δ_k.
 
@@ -463,14 +541,15 @@ def _same_labels(logits: Array, target: Array) -> Array:
 
 
 # One row is all that an output needs: the nets, the command line and the tests read it.
+# The losses in it check nothing: a net's arrays were checked before.
 OUTPUTS: dict[str, Output] = {
     row.name: row
     for row in (
         Output(
             "softmax",
             softmax,
-            softmax_cross_entropy,
-            softmax_cross_entropy_change,
+            _unchecked(softmax_cross_entropy),
+            _unchecked(softmax_cross_entropy_change),
             _same_class,
             0.0,
             1.0,
@@ -479,20 +558,23 @@ OUTPUTS: dict[str, Output] = {
         Output(
             "sigmoid",
             sigmoid,
-            sigmoid_cross_entropy,
-            sigmoid_cross_entropy_change,
+            _unchecked(sigmoid_cross_entropy),
+            _unchecked(sigmoid_cross_entropy_change),
             _same_labels,
             0.0,
             1.0,
         ),
         Output(
-            "identity", lambda logits: logits, half_squared_error, half_squared_error_change
+            "identity",
+            lambda logits: logits,
+            _unchecked(half_squared_error),
+            _unchecked(half_squared_error_change),
         ),
         Output(
             "exp",
             lambda logits: array_namespace(logits).exp(logits),
-            half_poisson_deviance,
-            half_poisson_deviance_change,
+            _unchecked(half_poisson_deviance),
+            _unchecked(half_poisson_deviance_change),
             None,
             0.0,
             math.inf,

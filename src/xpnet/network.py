@@ -13,7 +13,15 @@ import numpy as np
 
 from . import gradcheck, numerical, structured
 from .backend import DTYPES, Array, place
-from .checks import all_finite, finite_number, item_bytes, known, positive_integer
+from .checks import (
+    all_finite,
+    finite_number,
+    is_kind,
+    item_bytes,
+    known,
+    positive_integer,
+    seed_or_none,
+)
 from .files import FileError, load_arrays, said, save_arrays
 from .functions import ACTIVATIONS, Activation
 from .losses import OUTPUTS, index_rows, one_hot
@@ -77,6 +85,8 @@ class MLP:
         An argument is not what is said above; the message names it.
     BackendNotAvailable
         The library is missing, or has no such device.
+    MemoryError
+        The parameters do not fit on the device; the message says what they need.
 
     Examples
     --------
@@ -103,7 +113,12 @@ class MLP:
         deviation = _weight_deviation(weight_init)
         self.placement = place(xp, device, dtype)
         self.params: Params = {}
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed_or_none(seed))
+        count = sum(math.prod(shape) for shape in _shapes(self.layer_sizes).values())
+        bits = int(self.placement.xp.finfo(self.placement.dtype).bits)
+        self.placement.refuse_too_large(
+            count * bits // 8, f"a net of layer_sizes {list(self.layer_sizes)}"
+        )
         for i in range(1, self.depth + 1):
             n_in, n_out = self.layer_sizes[i - 1 : i + 1]
             weights = rng.standard_normal((n_in, n_out)) * deviation(n_in, n_out)
@@ -306,7 +321,7 @@ class MLP:
         step : float, optional
             h. None: the cube root of the dtype's epsilon; for "structured" divided in each
             layer by its largest input and the largest weight behind it, for "elementwise"
-            times max(1, |entry|).
+            times ``max(1, |entry|)``.
         method : str
             "structured" uses that a weight moves one pre-activation of each row only, and takes
             the difference of the losses without cancellation: the time of a few hundred forward
@@ -550,7 +565,7 @@ class MLP:
     def differentiate(
         self, params: Params, x: Array, target: Array, scale: Any = None
     ) -> tuple[Array, Params]:
-        """As `backpropagate`, by central differences; nothing waits."""
+        """Compute what `backpropagate` does, by central differences; nothing waits."""
         logits, z, a = self.forward(params, x)
         loss, _ = self.output.loss(logits, target)
         point = Point(params, self.activation, self.output, logits, z, a, target)
@@ -575,9 +590,8 @@ class MLP:
     def _elementwise(
         self, params: Params, x: Array, target: Array, step: float | None = None
     ) -> Params:
-        return numerical.numerical_gradient(
-            lambda moved: self._loss(moved, x, target), params, step=step
-        )
+        sample = numerical.Sampler(lambda moved: self._loss(moved, x, target), params)
+        return numerical.differences(sample, step)
 
     def _loss(self, params: Params, x: Array, target: Array) -> Array:
         return self._with_l2(self.output.loss(self.forward(params, x)[0], target)[0], params)
@@ -605,6 +619,7 @@ class MLP:
         t = self.checked_target(t, x.shape[0])
         return x, self.target_rows(t)
 
+    @_quietly
     def checked_data(self, x: Array, t: Array) -> tuple[Array, Array]:
         """A whole data set in the net's dtype; waits to read the values.
 
@@ -620,7 +635,7 @@ class MLP:
         """Return `x` in the net's dtype, or raise."""
         self.placement.check(x, "x")
         xp = self.placement.xp
-        if not xp.isdtype(x.dtype, "real floating"):
+        if not is_kind(xp, x.dtype, "real floating"):
             raise TypeError(
                 f"x has dtype {x.dtype}; expected floating-point values: scale images to [0, 1] "
                 "first, for example xp.astype(x, xp.float32) / 255"
@@ -629,8 +644,11 @@ class MLP:
             raise ValueError(f"x must have shape (n, {self.layer_sizes[0]}), not {tuple(x.shape)}")
         if x.shape[0] == 0:
             raise ValueError("x is an empty batch: it has no rows")
-        if (read or self.placement.readable(x)) and not all_finite(xp, x):
-            raise ValueError("x has values that are not finite (NaN or infinity)")
+        if (read or self.placement.readable(x)) and not all_finite(xp, x, self.placement.dtype):
+            raise ValueError(
+                "x has values that are not finite (NaN or infinity), or not as "
+                f"{self.placement.dtype_name}"
+            )
         return xp.astype(x, self.placement.dtype, copy=False)
 
     def checked_target(self, t: Array, n: int, *, read: bool = False) -> Array:
@@ -642,7 +660,7 @@ class MLP:
         self.placement.check(t, "t")
         xp, out, outputs = self.placement.xp, self.output, self.layer_sizes[-1]
         read = read or self.placement.readable(t)
-        indices = xp.isdtype(t.dtype, "integral") and t.ndim == 1
+        indices = is_kind(xp, t.dtype, "integral") and t.ndim == 1
         if t.ndim == 1 and outputs == 1 and not out.sums_to_one:
             indices, t = False, xp.reshape(t, (-1, 1))
         expected = f"class indices (integers) of shape ({n},) or rows of shape ({n}, {outputs})"
@@ -657,7 +675,7 @@ class MLP:
                     f"t has the label {low if low < 0 else high}; expected 0 to {outputs - 1}"
                 )
             return t
-        if xp.isdtype(t.dtype, "complex floating"):
+        if not is_kind(xp, t.dtype, ("bool", "integral", "real floating")):
             raise TypeError(f"t has dtype {t.dtype}; expected {expected}")
         t = xp.astype(t, self.placement.dtype, copy=False)
         wrong = t != t
@@ -677,7 +695,7 @@ class MLP:
         return t
 
     def checked_weights(self, weights: Array, n: int) -> Array:
-        """Weights of n rows in the net's dtype, or raise; waits to read the values."""
+        """Return weights of n rows in the net's dtype, or raise; waits to read the values."""
         name = "sample_weight"
         self.placement.check(weights, name)
         xp = self.placement.xp

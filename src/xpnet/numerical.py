@@ -6,9 +6,19 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from array_api_compat import device, is_array_api_obj
+from array_api_compat import device
 
-from .checks import all_finite, array_namespace, finite_number, item_bytes, positive_integer
+from .checks import (
+    all_finite,
+    array_namespace,
+    finite_number,
+    function,
+    is_array,
+    is_kind,
+    item_bytes,
+    positive_integer,
+    switch,
+)
 from .functions import floating_namespace
 
 Array = Any
@@ -40,11 +50,11 @@ def numerical_gradient(
     x : array or dict of arrays, floating point
         All of one library.
     step : float, optional
-        h. None: the cube root of the dtype's epsilon times max(1, |entry|), which balances
-        truncation (h²) and rounding (epsilon / h); see *Numerical Recipes* (3rd edition,
+        h. None: the cube root of the dtype's epsilon times ``max(1, |entry|)``, which
+        balances truncation (h²) and rounding (epsilon / h); see *Numerical Recipes* (3rd edition,
         2007), section 5.7.
     vectorized : bool
-        True: `f` takes stacks, each array (k, *shape), and returns (k,).
+        True: `f` takes stacks, each array ``(k, *shape)``, and returns (k,).
     max_bytes : int
         With `vectorized`: bound of the stacks that `f` is handed at once.
 
@@ -80,12 +90,22 @@ def numerical_gradient(
     ... ).round(6)
     array([2., 4.])
     """
-    arrays = as_dict(x)
     if step is not None:
         step = finite_number(step, "step", minimum=0.0, exclusive=True)
-    sample = Sampler(f, x, vectorized=vectorized, max_bytes=max_bytes)
+    gradient = differences(Sampler(f, x, vectorized=vectorized, max_bytes=max_bytes), step)
+    if not any(bool(array_namespace(g).any(g != 0)) for g in gradient.values()):
+        warnings.warn(
+            "f gave the same value at every point: it must compute with its argument, which is "
+            "a moved copy; x itself is never written to",
+            stacklevel=2,
+        )
+    return gradient if isinstance(x, dict) else gradient[None]  # type: ignore[return-value]
+
+
+def differences(sample: Sampler, step: float | None) -> dict[Any, Array]:
+    """Central differences of every array that `sample` moves; see `numerical_gradient`."""
     gradient: dict[Any, Array] = {}
-    for name, array in arrays.items():
+    for name, array in sample.arrays.items():
         xp = array_namespace(array)
         h = default_step(array, 1 / 3) if step is None else xp.full_like(array, step)
         up, down = array + h, array - h
@@ -94,13 +114,7 @@ def numerical_gradient(
         gradient[name] = xp.astype(rise / xp.astype(up - down, rise.dtype), array.dtype)
     if not all(all_finite(array_namespace(g), g) for g in gradient.values()):
         raise ValueError("f returned NaN or infinity for an entry of x moved by the step")
-    if not any(bool(array_namespace(g).any(g != 0)) for g in gradient.values()):
-        warnings.warn(
-            "f gave the same value at every point: it must compute with its argument, which is "
-            "a moved copy; x itself is never written to",
-            stacklevel=2,
-        )
-    return gradient if isinstance(x, dict) else gradient[None]  # type: ignore[return-value]
+    return gradient
 
 
 def as_dict(x: Any, name: str = "x") -> dict[Any, Array]:
@@ -138,8 +152,8 @@ class Sampler:
         vectorized: bool = False,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        self.f, self.x = f, x
-        self.vectorized = vectorized
+        self.f, self.x = function(f, "f"), x
+        self.vectorized = switch(vectorized, "vectorized")
         self.max_bytes = positive_integer(max_bytes, "max_bytes")
         self.arrays = as_dict(x)
 
@@ -189,14 +203,14 @@ class Sampler:
         x = next(iter(self.arrays.values()))
         xp = array_namespace(x)
         wanted = f"a floating-point array of {xp.__name__} with shape {shape}"
-        if isinstance(value, float) and not is_array_api_obj(value) and not shape:
+        if isinstance(value, float) and not is_array(value) and not shape:
             return xp.asarray(value, dtype=x.dtype, device=device(x))
-        if not is_array_api_obj(value):
+        if not is_array(value):
             raise TypeError(f"f returned a {type(value).__name__}; expected {wanted}")
         if array_namespace(value) is not xp:
             came = array_namespace(value).__name__
             raise TypeError(f"f returned an array of {came}; expected {wanted}")
-        if not xp.isdtype(value.dtype, "real floating"):
+        if not is_kind(xp, value.dtype, "real floating"):
             raise TypeError(f"f returned {value.dtype}; expected {wanted}")
         if tuple(value.shape) != shape and (shape or _size(value) != 1):
             raise ValueError(f"f returned shape {tuple(value.shape)}; expected {wanted}")

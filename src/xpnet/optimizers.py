@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .checks import array_namespace, finite_number, positive_integer
+from .checks import array_namespace, finite_number, function, positive_integer
 
 Array = Any
 Params = dict[str, Array]
@@ -51,6 +51,10 @@ class Optimizer(abc.ABC):
         steps : ndarray, (K,)
             Step numbers, counted from 1.
         learning_rates : ndarray, (K,)
+
+        Returns
+        -------
+        ndarray, (K, m)
         """
         return learning_rates[:, None]
 
@@ -271,6 +275,11 @@ def _below_one(value: float, name: str) -> None:
 class Constant:
     """The same learning rate for every step.
 
+    Parameters
+    ----------
+    learning_rate : float
+        Above 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -291,6 +300,15 @@ class Constant:
 @dataclass(frozen=True)
 class StepDecay:
     """The learning rate times `factor` after each `every` steps.
+
+    Parameters
+    ----------
+    learning_rate : float
+        That of the first steps, above 0.
+    every : int
+        Steps between two changes.
+    factor : float
+        Above 0.
 
     Examples
     --------
@@ -320,6 +338,15 @@ class Cosine:
     Loshchilov and Hutter, *SGDR: stochastic gradient descent with warm restarts* (2017),
     equation 5, without restarts.
 
+    Parameters
+    ----------
+    learning_rate : float
+        That of the first step, above 0.
+    steps : int
+        How long it falls.
+    final : float
+        What it falls to, at least 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -348,6 +375,13 @@ class WarmUp:
 
     Goyal et al., *Accurate, large minibatch SGD* (2017), section 2.2.
 
+    Parameters
+    ----------
+    schedule : callable
+        From step numbers, counted from 0, to learning rates.
+    steps : int
+        How long it rises.
+
     Examples
     --------
     >>> import numpy as np
@@ -359,6 +393,7 @@ class WarmUp:
     steps: int
 
     def __post_init__(self) -> None:
+        function(self.schedule, "schedule")
         positive_integer(self.steps, "steps")
 
     def __call__(self, steps: np.ndarray) -> np.ndarray:

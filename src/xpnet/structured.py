@@ -11,7 +11,7 @@ G is computed by going forward from a[n, j]: the activation moves one column, th
 layer turns that into a rank-1 update, everything behind is dense; what comes before a[n, j] is
 computed once. The output's `change` takes the difference of the losses without cancellation.
 
-Only the odd part of G matters. Within a small interval |δ| ≤ r it is a polynomial
+Only the odd part of G matters. Within a small interval -r ≤ δ ≤ r it is a polynomial
 c_1 δ + c_3 δ³ + ... to the last digit, found from G at a few pairs ±δ, and the sum over n
 becomes a matrix product for each power:
 
@@ -129,14 +129,23 @@ class Curves:
     radius : array, 0-d
     odd : list of arrays, (n, units)
         The coefficients of y, y³, ...
-    bend : array, (n, units)
-        How far the even part is from a parabola: 0 up to rounding where G is smooth, the jump
-        of the slope times the radius where it has a kink.
+    even : array, (n, 2, units)
+        G(δ) + G(-δ) of the two innermost pairs, δ and 2δ.
     """
 
     radius: Array
     odd: list[Array]
-    bend: Array
+    even: Array
+
+    @property
+    def bend(self) -> Array:
+        """How far the even part is from a parabola, (n, units).
+
+        0 up to rounding where G is smooth, the jump of the slope times the radius where it has a
+        kink: a parabola has even(2δ) = 4 even(δ), a kink at 0 with the jump J even(δ) = J·δ.
+        """
+        away = self.even[:, 1, :] - 4.0 * self.even[:, 0, :]
+        return 0.5 * len(self.odd) * array_namespace(away).abs(away)
 
 
 def gradient(
@@ -207,10 +216,9 @@ def curves(point: Point, layer: int, radius: Array, pairs: int = 2) -> Curves:
         odd = [
             sum(0.5 * c * up[:, k, :] for k, c in enumerate(row)) for row in odd_fit(pairs)
         ]
-        # A parabola has even(2δ) = 4 even(δ); a kink at 0 with the jump J has even(δ) = J·δ.
-        pieces.append([*odd, 0.5 * pairs * xp.abs(even[:, 1, :] - 4.0 * even[:, 0, :])])
-    *odd, bend = (xp.concat(list(parts), axis=1) for parts in zip(*pieces, strict=True))
-    return Curves(radius, odd, bend)
+        pieces.append([*odd, even])
+    *odd, even = (xp.concat(list(parts), axis=-1) for parts in zip(*pieces, strict=True))
+    return Curves(radius, odd, even)
 
 
 # --- how far, how many -----------------------------------------------------------------------
@@ -342,7 +350,7 @@ def _unfit(fit: Curves, eps: float) -> Array:
     The last coefficient of m pairs is of the relative size r^(2m - 2) where that of the first
     one left out, r^(2m), is below rounding.
     """
-    xp, pairs = array_namespace(fit.bend), len(fit.odd)
+    xp, pairs = array_namespace(fit.even), len(fit.odd)
     allowed = 8.0 * eps ** ((pairs - 1) / pairs) * xp.max(xp.abs(fit.odd[0]))
     return xp.any(xp.abs(fit.odd[-1]) > allowed, axis=0)
 

@@ -9,7 +9,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from types import FrameType
 from typing import Any
@@ -20,7 +20,7 @@ from .backend import Array, Step
 from .batches import Batches
 from .callbacks import Progress
 from .checkpoint import BY_CALLBACK, Resumable, open_checkpoints
-from .checks import finite_number, known, positive_integer
+from .checks import finite_number, function, known, positive_integer, seed_or_none, switch
 from .history import History
 from .network import MLP, Params
 from .optimizers import OPTIMIZERS, Constant, Optimizer
@@ -180,6 +180,8 @@ def fit(
     >>> history.loss.shape, bool(history.loss[-1] < history.loss[0])
     ((100,), True)
     """
+    if not isinstance(net, MLP):
+        raise TypeError(f"net must be an MLP or a TwoLayerNet, not {type(net).__name__}")
     x, t = net.checked_data(x, t)
     n = x.shape[0]
     data: tuple[Array, ...] = (x, t)
@@ -204,7 +206,16 @@ def fit(
         raise ValueError("an order of your own (shuffle) cannot be resumed: leave checkpoint out")
     checkpoint_every = positive_integer(checkpoint_every, "checkpoint_every")
     known({"warn": None, "stop": None}, checkpoint_errors, "checkpoint_errors")
-    watchers = [*callbacks]
+    seed = seed_or_none(seed)
+    if not callable(shuffle):
+        switch(shuffle, "shuffle")
+    for value, name in (
+        (whole_epochs, "whole_epochs"), (resume, "resume"), (progress, "progress")
+    ):  # fmt: skip
+        switch(value, name)
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a sequence, not {type(callbacks).__name__}")
+    watchers = [function(callback, "every entry of callbacks") for callback in callbacks]
     if progress:
         from .progress import ProgressBar
 
@@ -217,6 +228,7 @@ def fit(
             "output": net.output.name,
             "weight_init": net.weight_init,
             "l2": net.l2,
+            "dtype": net.placement.dtype_name,
             "rows": n,
             "steps": total,
             "batch_size": batch_size,
@@ -226,7 +238,6 @@ def fit(
             "learning_rate": _described(schedule),
             "gradient": gradient,
             "seed": seed,
-            "dtype": net.placement.dtype_name,
         },
         environment=_environment(net),
     )
@@ -234,65 +245,52 @@ def fit(
     state = {"params": net.params, "slots": kept.setdefault("slots", rule.slots(net.params))}
     earlier = kept.setdefault("steps", 0)
     order = Batches(n, batch_size, seed, shuffle=shuffle, whole_epochs=whole_epochs)
-    training = Resumable(net, state["slots"], order, history, watchers)
-    checkpoints = open_checkpoints(checkpoint, training, resume=resume)
+    resumable = Resumable(net, state["slots"], order, history, watchers)
+    checkpoints = open_checkpoints(checkpoint, resumable, resume=resume)
     history.reserve(total)
     run = net.placement.runner(make_step(net, rule, compute), state, data)
-    epoch = history.validation_steps[-1] * batch_size // n if history.validation_steps else 0
-    saved = history.steps
-    with (
-        _interruption(terminate=checkpoints is not None) as interrupted,
-        contextlib.ExitStack() as at_the_end,
-    ):
-        for watcher in watchers:
-            if hasattr(watcher, "close"):
-                at_the_end.callback(watcher.close)
+
+    with _interruption(terminate=checkpoints is not None) as interrupted, _closing(watchers):
         start = time.perf_counter() - history.seconds
         while history.steps < total and history.stopped is None:
             done = history.steps
-            # At multiples, wherever it starts: a run that is resumed has the blocks of one that
-            # was not.
-            left = block_steps(done) if callable(block_steps) else block_steps - done % block_steps
+            # Blocks of a fixed length end at its multiples, wherever they start: a run that is
+            # resumed has the blocks of one that was not.
+            block = block_steps(done) if callable(block_steps) else block_steps - done % block_steps
             if checkpoints is not None:
-                left = min(left, checkpoint_every - done % checkpoint_every)
-            numbers = np.arange(done, min(total, done + left))
-            rows = order.take(len(numbers))
-            counted = numbers + earlier
+                block = min(block, checkpoint_every - done % checkpoint_every)
+            steps_now = np.arange(done, min(total, done + block))
+            rows = order.take(len(steps_now))
+            counted = earlier + steps_now
             coefficients = rule.coefficients(counted + 1, _rates(schedule, counted))
             before = {key: net.placement.xp.asarray(p, copy=True) for key, p in net.params.items()}
 
             losses = net.placement.to_host(run(rows, coefficients))
 
             history.extend(losses, time.perf_counter() - start)
-            bad = np.flatnonzero(~np.isfinite(losses))
-            if bad.size:
+            if not np.isfinite(losses).all():
                 net.params.update(before)
-                step = done + int(bad[0]) + 1
-                history.truncate(step)
-                raise NonFiniteLoss(
-                    f"the loss became {losses[bad[0]]} at step {step}; the parameters are those "
-                    f"after step {done}. A smaller learning_rate may help",
-                    step,
-                    history,
-                )
+                kept.clear()  # what the optimizer remembers is of no use either
+                raise _non_finite(history, done)
             kept["steps"] = earlier + history.steps
             ended = history.steps == total
-            if validation is not None and (history.steps * batch_size // n > epoch or ended):
-                epoch = history.steps * batch_size // n
+            epochs_done = [step * batch_size // n for step in (done, history.steps)]
+            if validation is not None and (ended or epochs_done[1] > epochs_done[0]):
                 history.validate(*evaluate(net, *validation))
-            progress_now = Progress(history.steps, total, losses, net, history)
             # Every callback sees every block, also where an earlier one asks to stop.
-            answers = [callback(progress_now) for callback in watchers]
+            now = Progress(history.steps, total, losses, net, history)
+            answers = [callback(now) for callback in watchers]
             if any(answer is True for answer in answers):
                 history.stopped = f"{BY_CALLBACK} after step {history.steps}"
             elif interrupted.is_set() and not ended:
                 history.stopped = f"interrupted after step {history.steps}"
-            due = history.steps // checkpoint_every > saved // checkpoint_every
-            if checkpoints is not None and (due or ended or history.stopped is not None):
-                error = training.save(checkpoints)
-                saved = history.steps
+            due = history.steps % checkpoint_every == 0 or ended or history.stopped is not None
+            if checkpoints is not None and due:
+                error = resumable.save(checkpoints)
                 if error is not None and checkpoint_errors == "stop" and history.stopped is None:
-                    history.stopped = f"no checkpoint could be written after step {saved}: {error}"
+                    history.stopped = (
+                        f"no checkpoint could be written after step {history.steps}: {error}"
+                    )
         history.seconds = time.perf_counter() - start
     return history
 
@@ -337,6 +335,19 @@ def default_block(net: MLP, batch_size: int, gradient: str) -> int:
         moved = sum(a * sum(behind[i:]) for i, a in enumerate(behind, 1))
         operations += 4 * 300.0 * batch_size * moved
     return max(1, min(BLOCK_STEPS, int(BLOCK_OPERATIONS / operations)))
+
+
+def _non_finite(history: History, done: int) -> NonFiniteLoss:
+    """Cut the history behind its first loss that is no number; return the error."""
+    bad = done + int(np.flatnonzero(~np.isfinite(history.loss[done:]))[0])
+    loss = history.loss[bad]
+    history.truncate(bad + 1)
+    return NonFiniteLoss(
+        f"the loss became {loss} at step {bad + 1}; the parameters are those after step {done}. "
+        "A smaller learning_rate may help",
+        bad + 1,
+        history,
+    )
 
 
 # --- checks and descriptions -----------------------------------------------------------------
@@ -422,6 +433,16 @@ def _environment(net: MLP) -> dict[str, Any]:
         "driver": info.driver,
         "cuda": info.cuda,
     }
+
+
+@contextlib.contextmanager
+def _closing(callbacks: Sequence[Any]) -> Iterator[None]:
+    """At the end, however it comes, close the callbacks that can be closed."""
+    with contextlib.ExitStack() as at_the_end:
+        for callback in callbacks:
+            if hasattr(callback, "close"):
+                at_the_end.callback(callback.close)
+        yield
 
 
 @contextlib.contextmanager

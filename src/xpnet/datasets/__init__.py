@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from xpnet.backend import Placement, place
+from xpnet.checks import file_path, switch
 from xpnet.datasets import download
 from xpnet.datasets.download import DownloadError
 from xpnet.datasets.idx import IDXError, read_idx
@@ -171,7 +172,7 @@ def load_idx(
     ((10000, 28, 28), dtype('uint8'), (10000, 10))
     """
     form = _Form(normalize, flatten, one_hot_label, place(xp, device, dtype))
-    return _load(_find_files(Path(directory)), form)
+    return _load(_find_files(file_path(directory, "directory")), form)
 
 
 def load_fashion_mnist(
@@ -239,6 +240,8 @@ def load_fashion_mnist(
     >>> (x_train, t_train), (x_test, t_test) = xpnet.load_fashion_mnist()  # doctest: +SKIP
     """
     form = _Form(normalize, flatten, one_hot_label, place(xp, device, dtype))
+    if cache is not None:
+        cache = file_path(cache, "cache")
     fetched = download.fetch(download.FASHION_MNIST, cache)
     return _load({name.removesuffix(".gz"): path for name, path in fetched.items()}, form)
 
@@ -255,9 +258,7 @@ class _Form:
     def __post_init__(self) -> None:
         # A library's name given by position would otherwise be taken for normalize=True.
         for name in ("normalize", "flatten", "one_hot_label"):
-            value = getattr(self, name)
-            if not isinstance(value, bool):
-                raise TypeError(f"{name} must be True or False, not {value!r}")
+            switch(getattr(self, name), name)
 
     def place_images(self, images: np.ndarray) -> Any:
         """Move uint8 images, (n, rows, columns), to the device in the wanted form."""

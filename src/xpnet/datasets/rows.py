@@ -79,8 +79,8 @@ def read_rows(
     except (MemoryError, FileError):
         raise
     except Exception as error:  # whatever a zip file or a header of NumPy's can be wrong in
-        # A damaged zip file sends its reader to offsets below 0: an OSError that is none.
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+        # A damaged zip file sends its reader to offsets below 0: not an error of the system.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise FileError(f"{path}: expected a {path.suffix} file, found: {said(error)}") from error
     if x.dtype != np.uint8 and x.dtype.kind != "f":
@@ -101,6 +101,9 @@ def _read_npz(path: Path, labels: bool) -> tuple[np.ndarray, np.ndarray | None]:
         def read(name: str) -> np.ndarray:
             if name not in members:
                 raise ValueError(f"no array {name!r}, but {', '.join(members) or 'none'}")
+            # As NumPy writes them. Others may ask for gigabytes to be unpacked with.
+            if members[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{name} is neither stored nor deflated")
             unpacked = members[name].file_size
             if unpacked > _MAX_UNPACKED:
                 raise ValueError(f"{unpacked} bytes in {name}; expected at most {_MAX_UNPACKED}")
