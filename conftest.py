@@ -7,6 +7,9 @@ from pathlib import Path
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 
+# scikit-learn dispatches on arrays only where SciPy was told, before it is imported, that it may.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
 HERE = Path(__file__).parent
 collect_ignore_glob = ["docs/*.py", "docs/_build/*", "docs/_generated/*", "docs/generated/*"]
 

@@ -3,7 +3,6 @@
 import copy
 import importlib.util
 import inspect
-import pathlib
 import pickle
 import re
 import signal
@@ -754,17 +753,3 @@ def test_multioutput_regression():
     assert model.predict(X).shape == (120, 3)
     assert model.n_outputs_ == 3
     assert model.score(X, y) > 0.95
-
-
-def test_the_page_of_the_docs(tmp_path, monkeypatch, capsys):
-    """A reader copies its programs, one after the other."""
-    page = pathlib.Path(__file__).parent.parent / "docs" / "scikit-learn.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 2
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    with sklearn.config_context():
-        for block in blocks:
-            exec(block, names)
-        assert float(capsys.readouterr().out) > 0.9
-        assert type(names["search"].predict(names["X"])).__name__ == "Tensor"

@@ -663,7 +663,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier: scikit-learn's, where X lives.
 
     The parameters, their defaults and their meaning are those of
-    `sklearn.neural_network.MLPClassifier`, and so are the fitted attributes; `class_weight`,
+    ``sklearn.neural_network.MLPClassifier``, and so are the fitted attributes; `class_weight`,
     `xp`, `device`, `dtype`, `net_` and `history_` are new. With
     ``sklearn.set_config(array_api_dispatch=True)`` the input may be an array of any library, and
     everything follows X: library, device and dtype. Without it, NumPy goes in and comes out.
@@ -923,7 +923,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._probabilities(X, "predict_proba")
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Logarithms of `predict_proba`, of its smallest normal number where that is 0.
+        """Predict the logarithm of each probability, finite where the probability is 0.
 
         Parameters
         ----------
@@ -1004,7 +1004,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor: scikit-learn's, where X lives.
 
     The parameters, their defaults and their meaning are those of
-    `sklearn.neural_network.MLPRegressor`, and so are the fitted attributes; `xp`, `device`,
+    ``sklearn.neural_network.MLPRegressor``, and so are the fitted attributes; `xp`, `device`,
     `dtype`, `net_` and `history_` are new. With ``sklearn.set_config(array_api_dispatch=True)``
     the input may be an array of any library, and everything follows X: library, device and dtype.
     Without it, NumPy goes in and comes out.
