@@ -98,6 +98,14 @@ def test_a_mean_that_is_no_float(lib, dtype):
         xpnet.fit(net, a, t, steps=1, batch_size=2)
 
 
+def test_a_rate_near_zero_keeps_its_logarithm(lib):
+    """What keeps log 0 finite, put so high that it also cuts off the logarithms of rates."""
+    a, t = np.float32(-200), np.float32(1e-35)
+    loss, _ = losses.half_poisson_deviance(lib.array([[a]], "float32"), lib.array([[t]], "float32"))
+    expected = float(t) * (np.log(float(t)) - float(a) - 1)
+    np.testing.assert_allclose(lib.host(loss), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_a_small_loss_keeps_its_digits(lib, label):
     """log(1 + e^-a), rounded beside a before a is taken away again."""

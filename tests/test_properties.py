@@ -660,8 +660,9 @@ class Ball:
 
     @classmethod
     def of(cls, value, dtype):
-        """An array that is exact in the dtype."""
-        return cls(value, 0, dtype)
+        """An array that is exact in the dtype, but for subnormals, which may be taken for 0."""
+        size = np.abs(long(value))
+        return cls(value, np.where(size < tiny(dtype), size, 0), dtype)
 
     @classmethod
     def number(cls, value, dtype):
