@@ -79,6 +79,12 @@ def draw(app):
     picture.write(HERE / "_generated")
 
 
+def routing(app, what, name, value, skip, options):
+    """Leave out what scikit-learn adds to each estimator for the routing of metadata."""
+    return True if name.startswith("set_") and name.endswith("_request") else None
+
+
 def setup(app):
     """Draw the pictures before the pages are read."""
     app.connect("builder-inited", draw)
+    app.connect("autodoc-skip-member", routing)
