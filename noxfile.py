@@ -66,9 +66,8 @@ def tests(session: nox.Session, backend: str) -> None:
     # The blocks of the documentation run in the session docs, once for all backends.
     blocks = ("--deselect=docs/", "--deselect=README.md")
     # scikit-learn's array API checks are skipped without it, and a skipped one fails the suite.
-    session.run(
-        *("pytest", "--backend", backend, *blocks, *session.posargs), env={"SCIPY_ARRAY_API": "1"}
-    )
+    environment = {"SCIPY_ARRAY_API": "1"}
+    session.run("pytest", "--backend", backend, *blocks, *session.posargs, env=environment)
 
 
 @nox.session
@@ -104,17 +103,6 @@ def typecheck(session: nox.Session) -> None:
 
 
 @nox.session
-def sklearn(session: nox.Session) -> None:
-    """xpnet.sklearn beside scikit-learn's MLP, one thread: JSON, and the table of the docs."""
-    session.install("-e", ".[sklearn]", "threadpoolctl")
-    name = session.run("python", "benchmarks/machine.py", silent=True).strip()
-    results = f"benchmarks/results/sklearn-{name}.json"
-    script = "benchmarks/side_by_side.py"
-    session.run("python", script, "run", results, env={"OPENBLAS_NUM_THREADS": "1"})
-    session.run("python", script, "table", results, "docs/scikit-learn.md")
-
-
-@nox.session
 def docs(session: nox.Session) -> None:
     """Docstrings, code blocks, and the site into docs/_build/html, every warning an error."""
     session.install(TORCH)
@@ -127,6 +115,17 @@ def docs(session: nox.Session) -> None:
     # -E: what a page was built from before may no longer be there.
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-E", "-q", "docs", "docs/_build/html")
     session.run("python", "docs/offline.py", "docs/_build/html")
+
+
+@nox.session
+def sklearn(session: nox.Session) -> None:
+    """xpnet.sklearn beside scikit-learn's MLP, one thread: JSON, and the table of the docs."""
+    session.install("-e", ".[sklearn]", "threadpoolctl")
+    name = session.run("python", "benchmarks/machine.py", silent=True).strip()
+    results = f"benchmarks/results/sklearn-{name}.json"
+    script = "benchmarks/side_by_side.py"
+    session.run("python", script, "run", results, env={"OPENBLAS_NUM_THREADS": "1"})
+    session.run("python", script, "table", results, "docs/scikit-learn.md")
 
 
 @nox.session

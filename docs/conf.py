@@ -1,5 +1,6 @@
 """The site: `nox -s docs` builds it into docs/_build/html, with every warning an error."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -29,7 +30,11 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 nitpicky = True
 # In docstrings single backticks are for names (linked) and for parameters (not linked).
-nitpick_ignore_regex = [("py:obj", "[a-z_]+"), ("py:class", r"contextlib\.nullcontext")]
+nitpick_ignore_regex = [
+    ("py:obj", "[a-z_]+"),
+    ("py:class", r"contextlib\.nullcontext"),
+    ("py:obj", r"sklearn\..*"),  # its names are linked nowhere: the site is whole without a network
+]
 # Patterns of toctrees must match something: [bp][er]* is the promises, and the benchmarks where
 # `nox -s bench` has written them.
 
@@ -79,12 +84,12 @@ def draw(app):
     picture.write(HERE / "_generated")
 
 
-def routing(app, what, name, value, skip, options):
-    """Leave out what scikit-learn adds to each estimator for the routing of metadata."""
-    return True if name.startswith("set_") and name.endswith("_request") else None
+def is_scikit_learns(app, what, name, thing, skip, options):
+    """Leave out what scikit-learn makes for every estimator; its words refer to its own site."""
+    return bool(re.fullmatch("set_.*_request|get_metadata_routing", name)) or None
 
 
 def setup(app):
     """Draw the pictures before the pages are read."""
     app.connect("builder-inited", draw)
-    app.connect("autodoc-skip-member", routing)
+    app.connect("autodoc-skip-member", is_scikit_learns)

@@ -16,6 +16,7 @@ import xpnet
 from xpnet import MLP, TwoLayerNet, check_gradient, fit, functions, losses, numerical_gradient
 from xpnet.callbacks import Progress
 from xpnet.functions import Activation
+from xpnet.losses import OUTPUTS
 from xpnet.optimizers import (
     SGD,
     Adam,
@@ -101,6 +102,9 @@ def square(lib):
 
 # --- every function that takes an array --------------------------------------------------------
 
+LOSSES = [
+    "softmax_cross_entropy", "sigmoid_cross_entropy", "half_squared_error", "half_poisson_deviance"
+]  # fmt: skip
 # By name of the argument: how it is called with a value in its place.
 ARRAYS = {
     **{
@@ -112,17 +116,17 @@ ARRAYS = {
     },
     **{
         f"{name}: logits": lambda lib, net, v, name=name: getattr(losses, name)(v, lib.array(X))
-        for name in ("softmax_cross_entropy", "sigmoid_cross_entropy", "half_squared_error")
+        for name in LOSSES
     },
     **{
         f"{name}: target": lambda lib, net, v, name=name: getattr(losses, name)(lib.array(X), v)
-        for name in ("softmax_cross_entropy", "sigmoid_cross_entropy", "half_squared_error")
+        for name in LOSSES
     },
     **{
         f"{name}_change: moves": lambda lib, net, v, name=name: getattr(losses, f"{name}_change")(
             lib.array(X), lib.array(X), v
         )
-        for name in ("softmax_cross_entropy", "sigmoid_cross_entropy", "half_squared_error")
+        for name in LOSSES
     },
     "cross_entropy_error: y": lambda lib, net, v: losses.cross_entropy_error(v, lib.array(T)),
     "numerical_gradient: x": lambda lib, net, v: numerical_gradient(square(lib), v),
@@ -240,7 +244,7 @@ def test_values_of_data(lib, value):
             assert not np.isfinite(lib.host(getattr(net, method)(*arguments)))
 
 
-@pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])
+@pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("value", [NAN, INF, -INF, 1e300])
 def test_values_of_labels(lib, output, value):
     """A label that is no number."""

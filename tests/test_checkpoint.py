@@ -16,6 +16,7 @@ import xpnet
 from xpnet import MLP, CheckpointWarning, EarlyStopping, FileError, fit
 from xpnet.batches import Batches
 from xpnet.checkpoint import Checkpoints
+from xpnet.losses import OUTPUTS
 from xpnet.optimizers import OPTIMIZERS, Cosine
 
 
@@ -329,7 +330,7 @@ def test_optimizer_state_is_not_kept_from_a_diverged_call(lib):
     assert np.isfinite(again.loss).all()
 
 
-@pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])
+@pytest.mark.parametrize("output", OUTPUTS)
 def test_sample_weights_are_repeated_rows(lib, output):
     """A row of weight 2 is two rows; one of weight 0 is none."""
     rng = np.random.default_rng(0)

@@ -34,7 +34,7 @@ def without_code(text):
 
 def test_there_are_blocks():
     """A pattern that finds no blocks would pass every test of blocks."""
-    assert len(README_PYTHON) == 4
+    assert len(README_PYTHON) == 5
     pages = ["choose-a-backend", "numerical-gradients", "save-and-resume", "own-activation"]
     assert all("```python" in TEXTS[f"{page}.md"] for page in pages)
     assert TEXTS["tutorial.md"].count("```{code-cell} python") > 15

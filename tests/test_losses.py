@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import xpnet
 from xpnet import losses
 from xpnet.losses import OUTPUTS
 
@@ -72,6 +73,29 @@ def test_extreme_logits_neither_overflow_nor_warn(lib, name, dtype):
     np.testing.assert_allclose(lib.host(gradient), np.zeros((3, 2)), atol=np.finfo(dtype).tiny)
     wrong, _ = OUTPUTS[name].loss(a[2:, :], t[1:2, :])
     np.testing.assert_allclose(lib.host(wrong), 2e4, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_mean_that_is_no_float(lib, dtype):
+    """A loss of exp(a) that looks finite, or warns in a net, where exp(a) overflows."""
+    a = lib.array([[1000.0], [0.0]], dtype)
+    t = lib.array([[2.0], [0.0]], dtype)
+    with np.errstate(over="ignore"):
+        loss, gradient = losses.half_poisson_deviance(a, t)
+    assert np.isposinf(lib.host(loss))
+    np.testing.assert_array_equal(lib.host(gradient), [[np.inf], [0.5]])
+    if lib.name.startswith("numpy"):
+        with pytest.warns(RuntimeWarning, match="overflow"):
+            losses.half_poisson_deviance(a, t)
+    net = xpnet.MLP([1, 1], output="exp", weight_init=0.0, dtype=dtype, **lib.kwargs)
+    net.params["W1"] = net.placement.floats(np.ones((1, 1)))
+    np.testing.assert_array_equal(lib.host(net.predict(a)), [[np.inf], [1.0]])
+    assert np.isposinf(lib.host(net.loss(a, t)))
+    loss, slopes = net.loss_and_gradient(a, t)
+    assert np.isposinf(lib.host(loss))
+    assert not np.isfinite(lib.host(slopes["W1"])).any()
+    with pytest.raises(xpnet.NonFiniteLoss):
+        xpnet.fit(net, a, t, steps=1, batch_size=2)
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])

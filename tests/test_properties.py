@@ -341,8 +341,11 @@ def row_shapes(lib, **kwargs):
 
 @st.composite
 def targets(draw, output, shape, dtype):
-    """Targets of an output: one-hot rows, probabilities, or values."""
+    """Targets of an output: one-hot rows, probabilities, values, or counts and rates."""
     n, classes = shape
+    if output == "exp":
+        counts = st.integers(0, 100).map(float)
+        return draw(hosts(shape, dtype, st.one_of(counts, floats(dtype, 0, root(dtype)))))
     if output == "identity":
         return draw(hosts(shape, dtype, floats(dtype, -largest(dtype) / 256, largest(dtype) / 256)))
     if draw(st.booleans()):
@@ -355,6 +358,17 @@ def targets(draw, output, shape, dtype):
         wide = t.astype(np.float64) + (t.sum(axis=1, keepdims=True) == 0)
         t = (wide / wide.sum(axis=1, keepdims=True)).astype(dtype)
     return t
+
+
+def root(dtype):
+    """A power of two whose square, times 256, is a float."""
+    return 2.0 ** (np.finfo(dtype).maxexp // 2 - 4)
+
+
+def logarithms(dtype, spare):
+    """Logits whose exponentials, times `spare`, are floats, and times a target of `root` too."""
+    top = np.dtype(dtype).type(math.log(largest(dtype) / spare))
+    return st.one_of(floats(dtype, -root(dtype), float(top)), moderate(dtype, 20))
 
 
 def softmax_loss(a, t, dtype):
@@ -407,10 +421,30 @@ def squared_loss(a, t, dtype):
     return value, error, difference / n, 0 * difference
 
 
+def poisson_loss(a, t, dtype):
+    """e^a - t + t (log t - a)."""
+    n, outputs = a.shape
+    e, logs = np.exp(a), np.log(np.where(t == 0, 1, t))
+    excess, distance = e - t, logs - a
+    terms = excess + t * distance
+    # e^a: E; its difference to t: u. log t: E; its difference to a: u; the product with t: u;
+    # the sum of both parts: u. Then the sum over all, and the quotient by n.
+    off = ELEMENTARY * e + np.abs(excess) / 2
+    off += t * (ELEMENTARY * np.abs(logs) + np.abs(distance)) + np.abs(terms) / 2
+    value = terms.sum() / n
+    error = eps(dtype) * (off.sum() + (n * outputs + 1) / 2 * np.abs(terms).sum()) / n
+    # What is lost below the smallest normal number: of e^a, the product and the sums; of a, which
+    # counts t times; and of t, if that is lost itself, or its logarithm is cut off there.
+    lost = 4 + t + np.where(t < tiny(dtype), 1 + np.abs(distance), 0)
+    error = error + tiny(dtype) * lost.sum() / n
+    return value, error, excess / n, (eps(dtype) * ELEMENTARY * e + 2 * tiny(dtype)) / n
+
+
 LOSSES = {
     "softmax": ("softmax_cross_entropy", softmax_loss),
     "sigmoid": ("sigmoid_cross_entropy", sigmoid_loss),
     "identity": ("half_squared_error", squared_loss),
+    "exp": ("half_poisson_deviance", poisson_loss),
 }
 
 
@@ -422,7 +456,9 @@ def test_losses(lib, output, data):
     dtype = data.draw(any_dtype())
     # The difference of an output and its value must be a float itself, its multiple too.
     top = largest(dtype) / (256 if output == "identity" else 1)
-    a, host = data.draw(arrays(lib, row_shapes(lib), dtype, floats(dtype, -top, top)))
+    # An exponential, its gradient's multiple and the sum over all must be floats.
+    elements = logarithms(dtype, 256) if output == "exp" else floats(dtype, -top, top)
+    a, host = data.draw(arrays(lib, row_shapes(lib), dtype, elements))
     rows = data.draw(targets(output, host.shape, dtype))
     t = lib.array(rows)
     scale = float(np.float32(data.draw(st.sampled_from([1.0, 0.1, 1e-3, 64.0]))))
@@ -542,6 +578,20 @@ def squared_change(a, t, moves, dtype):
     return terms.sum(axis=1), eps(dtype) / 2 * off.sum(axis=1) + 4 * a.shape[1] * tiny(dtype)
 
 
+def poisson_change(a, t, moves, dtype):
+    """e^a (e^Δ - 1) - t Δ, summed over the outputs."""
+    outputs = a.shape[1]
+    e, t, rise = np.exp(a)[:, :, None], t[:, :, None], np.expm1(moves)
+    grown, linear = e * rise, t * moves
+    terms = grown - linear
+    # e^a and e^Δ - 1: E each; both products, their difference: u each; the sum.
+    off = (2 * ELEMENTARY + 0.5) * np.abs(grown) + np.abs(linear) / 2
+    off += (outputs + 1) / 2 * np.abs(terms)
+    # Of what is lost below the smallest normal number, that of a factor counts the other times.
+    lost = 3 + np.abs(rise) + e + np.abs(moves) + t
+    return terms.sum(axis=1), (eps(dtype) * off + tiny(dtype) * lost).sum(axis=1)
+
+
 def _moved(p, p_error, u, u_error, dtype, classes):
     """Σ_k p_k (e^u_k - 1), and its error."""
     rise = np.expm1(u)
@@ -563,6 +613,7 @@ CHANGES = {
     "softmax": ("softmax_cross_entropy_change", softmax_change),
     "sigmoid": ("sigmoid_cross_entropy_change", sigmoid_change),
     "identity": ("half_squared_error_change", squared_change),
+    "exp": ("half_poisson_deviance_change", poisson_change),
 }
 
 
@@ -572,8 +623,11 @@ def test_changes_of_losses(lib, output, data):
     """A change of a loss that cancellation, an overflow or a wrong formula spoils."""
     name, oracle = CHANGES[output]
     dtype = data.draw(any_dtype())
-    # Moves of at most 5, as asked; outputs whose squares are floats.
-    elements = floats(dtype) if output != "identity" else moderate(dtype, 1e15)
+    # Moves of at most 5, as asked; outputs whose squares are floats; exponentials that are, e^5
+    # times as large too.
+    elements = {
+        "identity": moderate(dtype, 1e15), "exp": logarithms(dtype, 2**16)
+    }.get(output, floats(dtype))  # fmt: skip
     a, host = data.draw(arrays(lib, row_shapes(lib), dtype, elements))
     rows = data.draw(targets(output, host.shape, dtype))
     if output == "identity":
@@ -689,6 +743,10 @@ class Net:
         draw = data.draw
         activation = draw(st.sampled_from(sorted(ACTIVATIONS)))
         self.lib, self.output, self.activation = lib, output, activation
+        if output == "exp":
+            # With 4 units a layer no logit exceeds 4·2 / 2 + 1/2, then twice that and 1/2, twice
+            # that and 1/2: 19.5. Its exponential is a float, and errors of it say something.
+            size, weights = min(size, 2), min(weights, 0.5)
         self.dtype = dtype = draw(any_dtype())
         depth = draw(st.integers(1, 3))
         if compiles(lib):
@@ -714,6 +772,8 @@ class Net:
         self.t_host = draw(targets(output, (n, sizes[-1]), dtype))
         if output == "identity":
             self.t_host = np.clip(self.t_host, -size, size)
+        if output == "exp":
+            self.t_host = np.minimum(self.t_host, 100)
         self.t = lib.array(self.t_host)
         one_hot = np.all((self.t_host == 0) | (self.t_host == 1))
         if output == "softmax" and one_hot and draw(st.booleans()):
@@ -744,14 +804,18 @@ class Net:
         if self.output == "sigmoid":
             p = sigmoid(a)
             own = eps(dtype) * (ELEMENTARY + 1) * p + 2 * tiny(dtype)
+        elif self.output == "exp":
+            p = np.exp(a)
+            own = eps(dtype) * ELEMENTARY * p + tiny(dtype)
         else:
             p, own = softmax_oracle(a, dtype)
             off = off.max(axis=1, keepdims=True) * 2
         # Logits that are off by δ change p / (1 - p), and so p, by at most the factor e^δ; for
-        # softmax, where the others move too, e^2δ.
+        # softmax, where the others move too, e^2δ. An exponential changes by that factor itself.
         with silently():
             grown = np.expm1(off)
-            return p, np.minimum(own * (1 + grown) + p * grown, 1 + own)
+            error = own * (1 + grown) + p * grown
+            return p, error if self.output == "exp" else np.minimum(error, 1 + own)
 
     def logit_gradient(self):
         """The gradient of the mean loss at the logits."""
@@ -762,10 +826,20 @@ class Net:
     def loss(self):
         a, off, n = self.logits.value, self.logits.error, self.n
         value, error, slope, _ = LOSSES[self.output][1](a, long(self.t_host), self.dtype)
-        # To first order the slope, to second half the curvature, at most 1, between any two.
-        error = error + (np.abs(slope) * off).sum() + (off.sum(axis=1) ** 2).sum() / n
-        # The rounding of the loss is that of computed terms, as large as these may be.
-        error = error + eps(self.dtype) * (n * self.sizes[-1] + 4) * off.sum() / n
+        error = error + (np.abs(slope) * off).sum()
+        if self.output == "exp":
+            # Beyond the slope e^a (e^δ - 1 - δ), at most e^a |δ| (e^|δ| - 1). The loss rounds
+            # e^a, t a and their sum, which are larger by so much at the computed logits: of the
+            # bound in `poisson_loss` no term has more than E + (n·outputs + 3) / 2 of them.
+            rise = np.exp(a) * np.expm1(off)
+            error = error + (rise * off).sum() / n
+            larger = (rise + self.t_host * off).sum() / n
+            error = error + eps(self.dtype) * (n * self.sizes[-1] + 2 * ELEMENTARY) * larger
+        else:
+            # To second order half the curvature, at most 1, between any two.
+            error = error + (off.sum(axis=1) ** 2).sum() / n
+            # The rounding of the loss is that of computed terms, as large as these may be.
+            error = error + eps(self.dtype) * (n * self.sizes[-1] + 4) * off.sum() / n
         if self.output == "identity":
             squares = (np.abs(slope) * off).sum() + (off**2).sum() / n
             error = error + eps(self.dtype) * (n * self.sizes[-1] + 4) * squares
@@ -977,7 +1051,6 @@ def difference_bound(net, key, method):
     for i in range(layer + 1, net.depth + 1):
         gain *= max(np.abs(net.params[f"W{i}"]).sum(axis=1).max(), 1)
     p, _ = net.prediction()
-    steep = gain * (np.abs(p - net.t_host).sum(axis=1).max() + 1)
     inputs = np.abs(net.z[layer - 1].value) if key[0] == "W" else np.ones((net.n, 1))
     reach = np.maximum(inputs.max(), 1)
     sizes = [np.abs(a.value).max() for a in [*net.a, net.logits]]
@@ -985,12 +1058,20 @@ def difference_bound(net, key, method):
         move = third  # of the logits, at most, and of everything on the way
         # Differences of differences: only the moved values are rounded.
         noise = eps(dtype) * (1 + max(sizes)) * 32 * gain / third
+        own = 0
     else:
         top = np.abs(net.params[key]).max()
         move = third * max(top, 1) * reach * gain
         value = net.loss()
         noise = 0
-        own = (value.error + eps(dtype) * np.abs(value.value)) / third
+        own = value.error + eps(dtype) * np.abs(value.value)
+        if net.output == "exp":  # rounded where they moved to: as in `Net.loss`
+            larger = (p * np.expm1(move) + net.t_host * move).sum() / net.n
+            own = own * np.exp(move) + eps(dtype) * (p.size + 2 * ELEMENTARY) * larger
+        own = own / third
+    # The loss's own second and third derivatives: at most 1, or e^a on the way.
+    curved = (p.sum(axis=1).max() * np.exp(move)) if net.output == "exp" else 1
+    steep = gain * (np.abs(p - net.t_host).sum(axis=1).max() + np.maximum(curved, 1))
     depth = net.depth - layer + 1
     # h²/6 times a third derivative: each layer on the way has one of at most 2, and so have the
     # losses; products of first and second ones come in at most 5 kinds (Faà di Bruno).
@@ -1001,10 +1082,9 @@ def difference_bound(net, key, method):
         kink = 2.0 * any(np.any(k) for k in kinks)
     each = steep * (truncation + noise + kink) * inputs.mean(axis=0)
     each = each[:, None] if key[0] == "W" else each.max()
-    if method == "elementwise":
-        each = each + own
-        if net.l2:
-            each = each + eps(dtype) * 4
+    each = each + own
+    if method == "elementwise" and net.l2:
+        each = each + eps(dtype) * 4
     return each
 
 

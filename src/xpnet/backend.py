@@ -200,6 +200,16 @@ class Placement:
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         """Move a NumPy array, or what NumPy makes a numeric array of, here.
 
+        Parameters
+        ----------
+        values : array_like
+        dtype : dtype, optional
+            Of the library. None: that of `values`.
+
+        Returns
+        -------
+        array
+
         Raises
         ------
         TypeError

@@ -341,6 +341,12 @@ def half_poisson_deviance(
     loss : array, 0-d
     gradient : array, (n, outputs)
 
+    Notes
+    -----
+    Where exp(a) or t a is too large for the dtype, the loss is infinite, or NaN where both are,
+    and NumPy warns of the overflow. Inside nets there is no warning: the predictions and the
+    loss are infinite, the gradient infinite or NaN, and `xpnet.fit` raises `NonFiniteLoss`.
+
     Examples
     --------
     >>> import numpy as np

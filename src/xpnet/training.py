@@ -210,7 +210,7 @@ def fit(
     if not callable(shuffle):
         switch(shuffle, "shuffle")
     for value, name in (
-        (whole_epochs, "whole_epochs"), (resume, "resume"), (progress, "progress")
+        (whole_epochs, "whole_epochs"), (resume, "resume"), (progress, "progress"),
     ):  # fmt: skip
         switch(value, name)
     if not isinstance(callbacks, Iterable):
@@ -250,16 +250,16 @@ def fit(
     history.reserve(total)
     run = net.placement.runner(make_step(net, rule, compute), state, data)
 
+    # Steps to the end of a block. Blocks end at multiples, wherever they start: a run that is
+    # resumed has the blocks of one that was not.
+    ends = [block_steps if callable(block_steps) else _to_multiple(block_steps)]
+    if checkpoints is not None:
+        ends.append(_to_multiple(checkpoint_every))
     with _interruption(terminate=checkpoints is not None) as interrupted, _closing(watchers):
         start = time.perf_counter() - history.seconds
         while history.steps < total and history.stopped is None:
             done = history.steps
-            # Blocks of a fixed length end at its multiples, wherever they start: a run that is
-            # resumed has the blocks of one that was not.
-            block = block_steps(done) if callable(block_steps) else block_steps - done % block_steps
-            if checkpoints is not None:
-                block = min(block, checkpoint_every - done % checkpoint_every)
-            steps_now = np.arange(done, min(total, done + block))
+            steps_now = np.arange(done, min(total, *(done + end(done) for end in ends)))
             rows = order.take(len(steps_now))
             counted = earlier + steps_now
             coefficients = rule.coefficients(counted + 1, _rates(schedule, counted))
@@ -335,6 +335,10 @@ def default_block(net: MLP, batch_size: int, gradient: str) -> int:
         moved = sum(a * sum(behind[i:]) for i, a in enumerate(behind, 1))
         operations += 4 * 300.0 * batch_size * moved
     return max(1, min(BLOCK_STEPS, int(BLOCK_OPERATIONS / operations)))
+
+
+def _to_multiple(number: int) -> Callable[[int], int]:
+    return lambda done: number - done % number
 
 
 def _non_finite(history: History, done: int) -> NonFiniteLoss:
