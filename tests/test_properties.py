@@ -6,7 +6,8 @@ not tuned. The model is the usual one (Higham, *Accuracy and Stability of Numeri
 1 ± u, a sum of n terms is right to n·u times the sum of their sizes in whatever order it is
 taken, and exp, log, expm1, log1p, tanh and powers are right to `ELEMENTARY` eps, which is what
 the libraries' documentations promise at worst. Whatever lies below the smallest normal number
-may be lost: libraries that flush subnormals to zero are within the standard.
+may be lost, in a result and in an argument: libraries that flush subnormals to zero are within
+the standard.
 
 `--hypothesis-profile nightly` runs 1,000 examples of each test instead of 50.
 """
@@ -57,6 +58,11 @@ def silently():
     """The oracle's own overflow is no matter: its longest float may have the range of float64."""
     with np.errstate(all="ignore"):
         yield
+
+
+def lost(x, dtype):
+    """What of each value is lost where subnormals are taken for 0."""
+    return np.where(np.abs(x) < tiny(dtype), np.abs(x), 0)
 
 
 def close(got, expected, allowed, dtype):
@@ -385,6 +391,7 @@ def softmax_loss(a, t, dtype):
     # and the rows, and the quotient by n.
     off = (p * error).sum(axis=1) + eps(dtype) * (classes / 2 + ELEMENTARY * logs)
     off += 1.5 * eps(dtype) * np.abs(products).sum(axis=1)
+    off += (lost(t, dtype) * np.where(t == 0, 0, -d)).sum(axis=1)
     sizes = (logs + np.abs(products).sum(axis=1)).sum() / n
     value = (logs - products.sum(axis=1)).sum() / n
     error = off.sum() / n + eps(dtype) / 2 * (n * classes + 3) * sizes + classes * tiny(dtype)
@@ -406,6 +413,7 @@ def sigmoid_loss(a, t, dtype):
     off += np.where((t == 0) | (t == 1), 0, np.abs(products)) / 2
     value = terms.sum() / n
     error = eps(dtype) * (off.sum() + (n * labels + 1) / 2 * np.abs(terms).sum()) / n
+    error += (lost(t, dtype) * np.abs(a) + np.abs(t) * lost(a, dtype)).sum() / n
     p = sigmoid(a)
     slope = eps(dtype) * (ELEMENTARY + 1) * p + 2 * tiny(dtype)
     return value, error + 2 * labels * tiny(dtype), (p - t) / n, slope / n
@@ -534,7 +542,7 @@ def test_one_hot(lib, data):
     np.testing.assert_array_equal(lib.host(got), expected)
 
 
-def softmax_change(a, t, moves, dtype):
+def softmax_change(a, t, moves, dtype, log1p):
     """log(1 + Σ_k p_k (e^u_k - 1)) with u_k = Δ_k - Σ_m t_m Δ_m."""
     classes = a.shape[1]
     p, p_error = softmax_oracle(a, dtype)
@@ -546,12 +554,12 @@ def softmax_change(a, t, moves, dtype):
     u_error = eps(dtype) / 2 * np.abs(u)
     u_error = u_error + np.where(
         exact, 0, eps(dtype) / 2 * (classes + 1) * (t * np.abs(moves)).sum(axis=1, keepdims=True)
-    ) + classes * tiny(dtype)
+    ) + classes * tiny(dtype) + (lost(t, dtype) * np.abs(moves)).sum(axis=1, keepdims=True)
     total, total_error = _moved(p, p_error, u, u_error, dtype, classes)
-    return _log1p(total, total_error, dtype)
+    return _log1p(total, total_error, dtype, log1p)
 
 
-def sigmoid_change(a, t, moves, dtype):
+def sigmoid_change(a, t, moves, dtype, log1p):
     """(1 - t) log(1 + p (e^Δ - 1)) + t log(1 + (1 - p) (e^-Δ - 1)), summed over the labels."""
     labels, t = a.shape[1], t[:, :, None]
     value = error = 0
@@ -560,7 +568,7 @@ def sigmoid_change(a, t, moves, dtype):
         p_error = eps(dtype) * (ELEMENTARY + 1) * p + 2 * tiny(dtype)
         x, x_error = p * np.expm1(sign * moves), p_error * np.abs(np.expm1(sign * moves))
         x_error = x_error + eps(dtype) * (ELEMENTARY + 0.5) * np.abs(x) + tiny(dtype)
-        part, part_error = _log1p(x, x_error, dtype)
+        part, part_error = _log1p(x, x_error, dtype, log1p)
         # The weight 1 - t is rounded, the product too; then the sum.
         part_error = weight * (part_error + eps(dtype) * (labels + 4) / 2 * np.abs(part))
         value = value + (weight * part).sum(axis=1)
@@ -568,14 +576,16 @@ def sigmoid_change(a, t, moves, dtype):
     return value, error + eps(dtype) / 2 * np.abs(value)
 
 
-def squared_change(a, t, moves, dtype):
+def squared_change(a, t, moves, dtype, log1p):
     """Δ (a - t + Δ / 2), summed over the outputs."""
     difference = (a - t)[:, :, None]
     terms = moves * (difference + moves / 2)
     # The difference u, the sum with Δ / 2 u (of the sum, which may cancel), the product u.
     off = np.abs(moves) * (np.abs(difference) + np.abs(difference + moves / 2)) + np.abs(terms)
     off = off + (a.shape[1] + 1) * np.abs(terms)
-    return terms.sum(axis=1), eps(dtype) / 2 * off.sum(axis=1) + 4 * a.shape[1] * tiny(dtype)
+    gone = lost(moves, dtype) * np.abs(difference)
+    error = eps(dtype) / 2 * off.sum(axis=1) + gone.sum(axis=1)
+    return terms.sum(axis=1), error + 4 * a.shape[1] * tiny(dtype)
 
 
 def poisson_change(a, t, moves, dtype):
@@ -588,8 +598,8 @@ def poisson_change(a, t, moves, dtype):
     off = (2 * ELEMENTARY + 0.5) * np.abs(grown) + np.abs(linear) / 2
     off += (outputs + 1) / 2 * np.abs(terms)
     # Of what is lost below the smallest normal number, that of a factor counts the other times.
-    lost = 3 + np.abs(rise) + e + np.abs(moves) + t
-    return terms.sum(axis=1), (eps(dtype) * off + tiny(dtype) * lost).sum(axis=1)
+    below = 3 + np.abs(rise) + e + np.abs(moves) + t
+    return terms.sum(axis=1), (eps(dtype) * off + tiny(dtype) * below).sum(axis=1)
 
 
 def _moved(p, p_error, u, u_error, dtype, classes):
@@ -601,14 +611,17 @@ def _moved(p, p_error, u, u_error, dtype, classes):
     return (p * rise).sum(axis=1), error.sum(axis=1)
 
 
-def _log1p(x, x_error, dtype):
+def _log1p(x, x_error, dtype, units):
     """log(1 + x), and its error: no more is known where that of x reaches down to -1."""
     with silently():
         value = np.log1p(x)
         lower = np.where(1 + x > x_error, -np.log1p(-x_error / (1 + x)), np.inf)
-    return value, lower + eps(dtype) * ELEMENTARY * np.abs(value) + tiny(dtype)
+    return value, lower + eps(dtype) * units * np.abs(value) + tiny(dtype)
 
 
+# XLA's log1p loses 7 bits of float64 about -0.41, where it goes over to another formula: 120 eps
+# at most of 400,000 numbers, measured with jaxlib 0.10 on a CPU.
+LOG1P = {"jax": 128.0}
 CHANGES = {
     "softmax": ("softmax_cross_entropy_change", softmax_change),
     "sigmoid": ("sigmoid_cross_entropy_change", sigmoid_change),
@@ -635,7 +648,8 @@ def test_changes_of_losses(lib, output, data):
     k = 2 if compiles(lib) else data.draw(st.integers(1, 3))
     moves, moved = data.draw(arrays(lib, (*host.shape, k), dtype, moderate(dtype, 5)))
     with silently():
-        value, error = oracle(long(host), long(rows), long(moved), dtype)
+        log1p = LOG1P.get(lib.name, ELEMENTARY) if dtype == "float64" else ELEMENTARY
+        value, error = oracle(long(host), long(rows), long(moved), dtype, log1p)
     got = getattr(losses, name)(a, lib.array(rows), moves)
     assert same_dtype(lib, got, dtype)
     known = np.isfinite(error)  # elsewhere the change may be anything: its digits are gone
@@ -661,8 +675,7 @@ class Ball:
     @classmethod
     def of(cls, value, dtype):
         """An array that is exact in the dtype, but for subnormals, which may be taken for 0."""
-        size = np.abs(long(value))
-        return cls(value, np.where(size < tiny(dtype), size, 0), dtype)
+        return cls(value, lost(value, dtype), dtype)
 
     @classmethod
     def number(cls, value, dtype):
