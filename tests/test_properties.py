@@ -588,7 +588,7 @@ def squared_change(a, t, moves, dtype, log1p):
     return terms.sum(axis=1), error + 4 * a.shape[1] * tiny(dtype)
 
 
-def poisson_change(a, t, moves, dtype):
+def poisson_change(a, t, moves, dtype, _units):
     """e^a (e^Δ - 1) - t Δ, summed over the outputs."""
     outputs = a.shape[1]
     e, t, rise = np.exp(a)[:, :, None], t[:, :, None], np.expm1(moves)

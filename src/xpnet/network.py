@@ -678,7 +678,7 @@ class MLP:
         if not is_kind(xp, t.dtype, ("bool", "integral", "real floating")):
             raise TypeError(f"t has dtype {t.dtype}; expected {expected}")
         t = xp.astype(t, self.placement.dtype, copy=False)
-        wrong = t != t
+        wrong = ~xp.isfinite(t)
         if out.lower is not None and out.upper is not None:
             wrong = wrong | (t < out.lower) | (t > out.upper)
         if out.sums_to_one:
