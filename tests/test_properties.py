@@ -1070,8 +1070,9 @@ def difference_bound(net, key, method):
     sizes = [np.abs(a.value).max() for a in [*net.a, net.logits]]
     if method == "structured":
         move = third  # of the logits, at most, and of everything on the way
-        # Differences of differences: only the moved values are rounded.
-        noise = eps(dtype) * (1 + max(sizes)) * 32 * gain / third
+        # Differences of differences: only the moved values are rounded. A unit that no polynomial
+        # fits is moved by h times each input, where a small input's move drowns in the rounding.
+        noise = eps(dtype) * (1 + max(sizes)) * 32 * gain / third * reach
         own = 0
     else:
         top = np.abs(net.params[key]).max()
@@ -1094,7 +1095,7 @@ def difference_bound(net, key, method):
     if net.activation == "relu":
         kinks = [np.abs(a.value) <= 4 * move + a.error for a in net.a[layer - 1 :]]
         kink = 2.0 * any(np.any(k) for k in kinks)
-    each = steep * (truncation + noise + kink) * inputs.mean(axis=0)
+    each = steep * ((truncation + kink) * inputs.mean(axis=0) + noise)
     each = each[:, None] if key[0] == "W" else each.max()
     each = each + own
     if method == "elementwise" and net.l2:
