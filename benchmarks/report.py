@@ -9,6 +9,7 @@ Files of other programs, and runs without the training step, are passed over.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 from collections.abc import Callable, Iterable
@@ -403,10 +404,16 @@ def chart(results: Results, path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "xpnet"  # the same results, the same file
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(13, 10), layout="constrained")
+    costs = [group for group in COST if group in results.groups]
+    rows, columns = (2, 2) if costs else (1, 1)
+    size = (6.5 * columns + (0 if costs else 2), 5 * rows)
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     _bars(axes[0, 0], results)
-    for axis, group in zip(axes.flat[1:], COST, strict=True):
-        _curves(axis, results, group)
+    for axis, group in itertools.zip_longest(axes.flat[1:], costs):
+        if group is None:
+            axis.remove()
+        else:
+            _curves(axis, results, group)
     m = results.machine
     where = ", ".join([f"{m['cpu']}, {cores(m)}", *(g["name"] for g in m["gpus"][:1])])
     figure.suptitle(f"One training step, {where}; median of interleaved rounds")

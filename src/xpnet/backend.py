@@ -24,7 +24,7 @@ from typing import Any, cast
 import array_api_compat
 import numpy as np
 
-from .checks import is_array
+from .checks import array_namespace, is_array
 
 Array = Any
 Step = Callable[[dict[str, Any], tuple[Array, ...], Array, Sequence[Any]], Array]
@@ -104,6 +104,11 @@ def _plain(host: np.ndarray) -> np.ndarray:
     return host.astype(host.dtype.newbyteorder("="), order="C")
 
 
+def _copied(array: Array) -> Array:
+    """Return a copy that operators in place leave alone."""
+    return array_namespace(array).asarray(array, copy=True)
+
+
 @dataclass(frozen=True)
 class Backend:
     """A row of the table: what has to be known about one array library.
@@ -133,6 +138,8 @@ class Backend:
     take
         Rows of an array by their numbers, all known to exist. The standard's `take` may look
         for others first.
+    copy
+        A copy that operators in place leave alone: where arrays never change, the array itself.
     quietly
         The context in which nets compute: what overflows shows in the result.
     runner
@@ -155,6 +162,7 @@ class Backend:
     runner: Callable[[Placement, Step, dict[str, Any], tuple[Array, ...]], Runner]
     take: Callable[[Array, Array], Array]
     from_host: Callable[[np.ndarray], np.ndarray] = _plain
+    copy: Callable[[Array], Array] = _copied
     quietly: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     float64: str = "this device has no float64"
     float64_environment: Mapping[str, str] = field(default_factory=dict)
@@ -234,6 +242,10 @@ class Placement:
     def take(self, array: Array, rows: Array) -> Array:
         """Return rows of an array by their numbers, all known to exist."""
         return self.backend.take(array, rows)
+
+    def copy(self, array: Array) -> Array:
+        """Return a copy that operators in place leave alone."""
+        return self.backend.copy(array)
 
     def quietly(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which nets compute: what overflows shows in the result."""
@@ -690,6 +702,7 @@ BACKENDS: dict[str, Backend] = {
             synchronize=_jax_synchronize,
             runner=_scan,
             take=lambda array, rows: array.at[rows].get(mode="promise_in_bounds"),
+            copy=lambda array: array,
             float64="turn it on before any array is made: set JAX_ENABLE_X64=1 in the environment "
             "or call jax.config.update('jax_enable_x64', True)",
             float64_environment={"JAX_ENABLE_X64": "1"},

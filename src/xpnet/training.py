@@ -263,7 +263,7 @@ def fit(
             rows = order.take(len(steps_now))
             counted = earlier + steps_now
             coefficients = rule.coefficients(counted + 1, _rates(schedule, counted))
-            before = {key: net.placement.xp.asarray(p, copy=True) for key, p in net.params.items()}
+            before = {key: net.placement.copy(p) for key, p in net.params.items()}
 
             losses = net.placement.to_host(run(rows, coefficients))
 
