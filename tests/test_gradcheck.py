@@ -333,6 +333,22 @@ HARD = {
 }  # fmt: skip
 
 
+def test_no_false_alarm_where_small_numbers_are_flushed(lib):
+    """Differences below the smallest normal number, which JAX takes for 0."""
+    net = MLP([2, 3, 2, 2], activation="relu", output="sigmoid", seed=0, **lib.kwargs)
+    values = {"W1": 0.0, "b1": 1.0, "W2": [[2, 0], [0.125, 0], [0, 0]], "W3": 1.6e-34}
+    for key, p in net.params.items():
+        host = np.broadcast_to(np.asarray(values.get(key, 0.0)), tuple(p.shape))
+        net.params[key] = net.placement.floats(host)
+    zeros = np.zeros((3, 2), dtype="float32")
+    report = net.check_gradient(lib.array(zeros), lib.array(zeros))
+    assert report.verdict in ("passed", "inconclusive"), str(report)
+    net = MLP([3, 2], output="identity", weight_init=0.0, **lib.kwargs)
+    x = np.asarray([[6e-39, 0, 0]] * 3, dtype="float32")
+    report = net.check_gradient(lib.array(x), lib.array(zeros + 2))
+    assert report.verdict in ("passed", "inconclusive"), str(report)
+
+
 @pytest.mark.parametrize("name", HARD)
 def test_no_false_alarm_in_hard_places(name):
     """Noise that is found to be 0 where it only underflows, or hides behind another value."""

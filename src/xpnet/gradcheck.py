@@ -627,7 +627,8 @@ def check_point(
             shape = given[name].shape
             size = np.abs(inputs)
             numerical = (inputs.T @ slope / n).reshape(shape) + extra
-            noise = SAFETY * _root_of_squares(inputs, error) / n + size.T @ own / n + tiny
+            noise = SAFETY * _root_of_squares(inputs, error) / n + size.T @ own / n
+            noise = noise + tiny * (1.0 + np.mean(np.abs(slope), axis=0))
             noise = noise.reshape(shape) + 4.0 * eps * (np.abs(numerical) + np.abs(extra))
             kink = (size.T @ jump / n).reshape(shape)
             found[name] = _Comparison(given[name], numerical, noise, kink, shape)
@@ -688,7 +689,7 @@ def _with_radius(
     # not below the rounding of the moved pre-activation, of all behind it, and of G itself.
     size = 1.0 if layer == point.depth else 1.0 + np.abs(read(point.a[layer - 1]))
     floor = np.hypot(size * slope, rounded) + np.maximum.reduce(sizes)
-    floor = floor * eps / float(read(radius)) + below
+    floor = (floor * eps + _tiny(point.logits)) / float(read(radius)) + below
     usual = np.hypot.reduce(error, axis=None) / math.sqrt(error.size)
     return slope, np.hypot(np.hypot(error, usual), floor), jump
 
