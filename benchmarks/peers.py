@@ -196,7 +196,7 @@ def xpnet_runner(library: str, device: str) -> Callable[[Task], Run]:
         last: list[float] = [float("nan")]
 
         def one_block(rows: np.ndarray) -> None:
-            last[0] = here.to_host(run(rows, coefficients))[-1].item()
+            last[0] = here.to_host(run((rows,), coefficients))[-1].item()
 
         def reset() -> None:
             for key, p in start.items():  # in place where arrays are: a captured graph reads there
@@ -297,9 +297,9 @@ def _watched(here: Any, inside: list[float]) -> Any:
     def runner(*args: Any, **options: Any) -> Any:
         run = here.backend.runner(*args, **options)
 
-        def timed(rows: np.ndarray, coefficients: np.ndarray) -> Any:
+        def timed(*block: Any) -> Any:
             start = clock()
-            losses = run(rows, coefficients)
+            losses = run(*block)
             here.to_host(losses)
             inside.append(clock() - start)
             return losses

@@ -172,18 +172,20 @@ def test_runner_leaves_state_and_losses(lib):
     state = {"params": {"w": here.floats(np.asarray(1.0))}, "slots": {}}
     data = (here.floats(np.arange(10.0)),)
 
-    def step(state, data, rows, numbers):
+    def step(state, data, inputs, numbers):
+        rows, factor = inputs
         batch = here.xp.take(data[0], rows, axis=0)
-        state["params"]["w"] -= numbers[0] * here.xp.sum(batch)
+        state["params"]["w"] -= numbers[0] * here.xp.sum(factor * batch)
         return state["params"]["w"] + 0.0
 
     run = here.runner(step, state, data)
     rows = np.asarray([[0, 1], [2, 3], [9, 9]])
-    losses = here.to_host(run(rows, np.asarray([[0.5], [0.25], [1.0]])))
-    np.testing.assert_allclose(losses, [0.5, -0.75, -18.75])
-    np.testing.assert_allclose(here.to_host(state["params"]["w"]), -18.75)
-    losses = here.to_host(run(rows[:1], np.asarray([[1.0]])))
-    np.testing.assert_allclose(losses, [-19.75])
+    factors = np.asarray([1.0, 1.0, 2.0])
+    losses = here.to_host(run((rows, factors), np.asarray([[0.5], [0.25], [1.0]])))
+    np.testing.assert_allclose(losses, [0.5, -0.75, -36.75])
+    np.testing.assert_allclose(here.to_host(state["params"]["w"]), -36.75)
+    losses = here.to_host(run((rows[:1], factors[:1]), np.asarray([[1.0]])))
+    np.testing.assert_allclose(losses, [-37.75])
 
 
 def test_a_graph_that_cannot_be_recorded_runs_eagerly():
@@ -192,8 +194,8 @@ def test_a_graph_that_cannot_be_recorded_runs_eagerly():
     here = xpnet.place("torch", "cpu", "float64")
     state = {"params": {"w": here.floats(np.asarray(1.0))}}
 
-    def step(state, data, rows, numbers):
-        state["params"]["w"] -= numbers[0] * here.xp.sum(rows)
+    def step(state, data, inputs, numbers):
+        state["params"]["w"] -= numbers[0] * here.xp.sum(inputs[0])
         return state["params"]["w"] + 0.0
 
     run = backend._graph(here, step, state, ())
@@ -201,10 +203,10 @@ def test_a_graph_that_cannot_be_recorded_runs_eagerly():
     weights = state["params"]["w"]
     if torch.cuda.is_available():
         pytest.skip("recording on the CPU's arrays fails otherwise here")
-    run(rows, numbers)
+    run((rows,), numbers)
     with pytest.warns(UserWarning, match="steps run one by one, not as a CUDA graph: "):
-        assert float(run(rows, numbers)[0]) == -2.0
-    assert float(run(rows, numbers)[0]) == -3.5
+        assert float(run((rows,), numbers)[0]) == -2.0
+    assert float(run((rows,), numbers)[0]) == -3.5
     assert state["params"]["w"] is weights
 
 
@@ -229,7 +231,7 @@ def test_a_step_looks_at_no_value(lib, monkeypatch):
                 numbers = [
                     lib.array(v) for v in rule.coefficients(np.asarray([1]), np.asarray([0.1]))[0]
                 ]
-                rows = lib.array([3, 4, 5])
+                rows = (lib.array([3, 4, 5]),)
                 with monkeypatch.context() as patch:
                     for method in ("__bool__", "__float__", "__int__", "__index__", "__array__"):
 
@@ -254,7 +256,8 @@ def test_a_step_on_a_gpu_never_waits(lib):
     net = xpnet.MLP([4, 5, 3], dtype="float64", **lib.kwargs)
     for compute in (net.backpropagate, net.differentiate):
         step = make_step(net, SGD(), compute)
-        arguments = {"params": net.params, "slots": {}}, (x, t), lib.array([3, 4]), [lib.array(0.1)]
+        state, inputs = {"params": net.params, "slots": {}}, (lib.array([3, 4]),)
+        arguments = state, (x, t), inputs, [lib.array(0.1)]
         step(*arguments)
         torch.cuda.set_sync_debug_mode("error")
         try:

@@ -27,8 +27,9 @@ import numpy as np
 from .checks import array_namespace, is_array
 
 Array = Any
-Step = Callable[[dict[str, Any], tuple[Array, ...], Array, Sequence[Any]], Array]
-Runner = Callable[[np.ndarray, np.ndarray], Array]
+Arrays = tuple[Array, ...]
+Step = Callable[[dict[str, Any], Arrays, Arrays, Sequence[Any]], Array]
+Runner = Callable[[tuple[np.ndarray, ...], np.ndarray], Array]
 
 DTYPES = ("float32", "float64")
 
@@ -159,7 +160,7 @@ class Backend:
     to_host: Callable[[Array], np.ndarray]
     readable: Callable[[Array], bool]
     synchronize: Callable[[Any], None]
-    runner: Callable[[Placement, Step, dict[str, Any], tuple[Array, ...]], Runner]
+    runner: Callable[[Placement, Step, dict[str, Any], Arrays], Runner]
     take: Callable[[Array, Array], Array]
     from_host: Callable[[np.ndarray], np.ndarray] = _plain
     copy: Callable[[Array], Array] = _copied
@@ -255,13 +256,13 @@ class Placement:
         """Wait until the device has done all that it was given."""
         self.backend.synchronize(self.device)
 
-    def runner(self, step: Step, state: dict[str, Any], data: tuple[Array, ...]) -> Runner:
-        """Return a function that runs many steps: (rows, coefficients) -> losses.
+    def runner(self, step: Step, state: dict[str, Any], data: Arrays) -> Runner:
+        """Return a function that runs many steps: (inputs, coefficients) -> losses.
 
         Parameters
         ----------
         step
-            ``step(state, data, rows, coefficients) -> loss``: updates the entries of `state`
+            ``step(state, data, inputs, coefficients) -> loss``: updates the entries of `state`
             in place (or rebinds them) and returns a 0-d array.
         state
             A dict of arrays and of dicts of arrays; it holds the new arrays after each run.
@@ -271,8 +272,9 @@ class Placement:
         Returns
         -------
         callable
-            Takes the row numbers of K batches, (K, batch), and the numbers of K updates,
-            (K, m), both NumPy arrays; returns the K losses as an array on the device.
+            Takes what is new in each of K steps: the inputs, a tuple of NumPy arrays (K, ...),
+            such as the row numbers of K batches, (K, batch); and the numbers of K updates, a
+            NumPy array (K, m). Returns the K losses as an array on the device.
         """
         return self.backend.runner(self, step, state, data)
 
@@ -395,16 +397,16 @@ def _wait_for_nothing(device: Any) -> None:
 
 
 def _loop(
-    placement: Placement, step: Step, state: dict[str, Any], data: tuple[Array, ...]
+    placement: Placement, step: Step, state: dict[str, Any], data: Arrays
 ) -> Runner:
     """Steps one after the other; what any library can do."""
 
-    def run(rows: np.ndarray, coefficients: np.ndarray) -> Array:
-        batches = placement.asarray(rows)
+    def run(inputs: tuple[np.ndarray, ...], coefficients: np.ndarray) -> Array:
+        placed = tuple(placement.asarray(host) for host in inputs)
         with placement.quietly():
             # Python floats: a NumPy float64 scalar would promote every float32 update.
             losses = [
-                step(state, data, batches[k, :], numbers)
+                step(state, data, tuple(array[k, ...] for array in placed), numbers)
                 for k, numbers in enumerate(coefficients.tolist())
             ]
         return placement.xp.stack(losses)
@@ -421,7 +423,7 @@ def _tensors(state: dict[str, Any]) -> list[tuple[dict[str, Any], str, Array]]:
 
 
 def _torch_runner(
-    placement: Placement, step: Step, state: dict[str, Any], data: tuple[Array, ...]
+    placement: Placement, step: Step, state: dict[str, Any], data: Arrays
 ) -> Runner:
     """A CUDA graph where there is CUDA; XPNET_CUDA_GRAPH=0 in the environment turns it off."""
     if placement.device.type != "cuda" or os.environ.get("XPNET_CUDA_GRAPH") == "0":
@@ -432,30 +434,34 @@ def _torch_runner(
 
 
 def _graph(
-    placement: Placement, step: Step, state: dict[str, Any], data: tuple[Array, ...]
+    placement: Placement, step: Step, state: dict[str, Any], data: Arrays
 ) -> Runner:
     """Steps recorded once as a CUDA graph of a whole block, and replayed.
 
-    A graph repeats kernels on fixed addresses: row numbers and coefficients are copied into
-    buffers, and the step must change the state's arrays in place. The first block of each
-    length runs eagerly (which also warms the libraries up), the second is recorded. What cannot
-    be recorded runs eagerly, and a warning says why.
+    A graph repeats kernels on fixed addresses: inputs and coefficients are copied into buffers,
+    and the step must change the state's arrays in place. The first block of each length runs
+    eagerly (which also warms the libraries up), the second is recorded. What cannot be recorded
+    runs eagerly, and a warning says why.
     """
     torch = sys.modules["torch"]
     eager = _loop(placement, step, state, data)
-    recorded: dict[int, tuple[Any, Array, Array, Array]] = {}
+    recorded: dict[int, tuple[Any, Arrays, Array, Array]] = {}
     seen: set[int] = set()
     fixed: list[tuple[dict[str, Any], str, Array]] = []
     why_not = ""
 
-    def record(length: int, rows: np.ndarray, coefficients: np.ndarray) -> None:
-        batches, numbers = placement.asarray(rows), placement.floats(coefficients)
+    def record(length: int, inputs: tuple[np.ndarray, ...], coefficients: np.ndarray) -> None:
+        buffers = tuple(placement.asarray(host) for host in inputs)
+        numbers = placement.floats(coefficients)
         graph = torch.cuda.CUDAGraph()
         before = _tensors(state)
         try:
             with torch.cuda.device(placement.device), torch.cuda.graph(graph):
                 losses = torch.stack(
-                    [step(state, data, batches[k, :], numbers[k, :]) for k in range(length)]
+                    [
+                        step(state, data, tuple(array[k] for array in buffers), numbers[k, :])
+                        for k in range(length)
+                    ]
                 )
             if any(holder[key] is not array for holder, key, array in before):
                 raise RuntimeError("the step replaces parameters instead of changing them in place")
@@ -463,18 +469,18 @@ def _graph(
             for holder, key, array in before:
                 holder[key] = array
             raise
-        recorded[length] = graph, batches, numbers, losses
+        recorded[length] = graph, buffers, numbers, losses
         fixed[:] = before
 
-    def run(rows: np.ndarray, coefficients: np.ndarray) -> Array:
+    def run(inputs: tuple[np.ndarray, ...], coefficients: np.ndarray) -> Array:
         nonlocal why_not
-        length = len(rows)
+        length = len(coefficients)
         if any(holder[key] is not array for holder, key, array in fixed):
             recorded.clear()  # somebody has put other arrays in their place
             fixed.clear()
         if length not in recorded and length in seen and not why_not:
             try:
-                record(length, rows, coefficients)
+                record(length, inputs, coefficients)
             except Exception as error:  # whatever the driver or the library says
                 why_not = first_line(error)
                 warnings.warn(
@@ -482,9 +488,10 @@ def _graph(
                 )
         seen.add(length)
         if length not in recorded:
-            return eager(rows, coefficients)
-        graph, batches, numbers, losses = recorded[length]
-        batches.copy_(torch.from_numpy(rows))
+            return eager(inputs, coefficients)
+        graph, buffers, numbers, losses = recorded[length]
+        for buffer, host in zip(buffers, inputs, strict=True):
+            buffer.copy_(torch.from_numpy(host))
         numbers.copy_(torch.from_numpy(coefficients))
         graph.replay()
         return losses.clone()
@@ -597,30 +604,30 @@ def _rebind(state: dict[str, Any], new: dict[str, Any]) -> None:
 
 
 def _scan(
-    placement: Placement, step: Step, state: dict[str, Any], data: tuple[Array, ...]
+    placement: Placement, step: Step, state: dict[str, Any], data: Arrays
 ) -> Runner:
     """Steps compiled into one program: `jit` of a `lax.scan`."""
     jax = sys.modules["jax"]
 
     def block(
-        state: dict[str, Any], data: tuple[Array, ...], rows: Array, coefficients: Array, one: Array
+        state: dict[str, Any], data: Arrays, inputs: Arrays, coefficients: Array, one: Array
     ) -> tuple[dict[str, Any], Array]:
-        def body(carry: dict[str, Any], inputs: tuple[Array, Array]) -> tuple[Any, Array]:
+        def body(carry: dict[str, Any], now: tuple[Arrays, Array]) -> tuple[Any, Array]:
             carry = jax.tree.map(lambda array: array, carry)  # a new dict, to write to
-            loss = step(carry, data, *inputs)
+            loss = step(carry, data, *now)
             # Times 1, because XLA's loops on a CPU are slow (a number at a time) unless they have
             # two operations, and an update may have one: this makes it two, and changes no value.
             return jax.tree.map(lambda array: array * one, carry), loss
 
-        new, losses = jax.lax.scan(body, state, (rows, coefficients))
+        new, losses = jax.lax.scan(body, state, (inputs, coefficients))
         return new, losses
 
     compiled = jax.jit(block)
     one = placement.floats(np.ones(()))
 
-    def run(rows: np.ndarray, coefficients: np.ndarray) -> Array:
-        batches, numbers = placement.asarray(rows), placement.floats(coefficients)
-        new, losses = compiled(state, data, batches, numbers, one)
+    def run(inputs: tuple[np.ndarray, ...], coefficients: np.ndarray) -> Array:
+        placed = tuple(placement.asarray(host) for host in inputs)
+        new, losses = compiled(state, data, placed, placement.floats(coefficients), one)
         _rebind(state, new)
         return losses
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, Step
+from .backend import Array, Arrays, Step
 from .batches import Batches
 from .callbacks import Progress
 from .checkpoint import BY_CALLBACK, Resumable, open_checkpoints
@@ -184,7 +184,7 @@ def fit(
         raise TypeError(f"net must be an MLP or a TwoLayerNet, not {type(net).__name__}")
     x, t = net.checked_data(x, t)
     n = x.shape[0]
-    data: tuple[Array, ...] = (x, t)
+    data: Arrays = (x, t)
     if sample_weight is not None:
         if gradient != "backprop":
             raise ValueError(f"sample_weight needs gradient='backprop', not {gradient!r}")
@@ -265,7 +265,7 @@ def fit(
             coefficients = rule.coefficients(counted + 1, _rates(schedule, counted))
             before = {key: net.placement.copy(p) for key, p in net.params.items()}
 
-            losses = net.placement.to_host(run(rows, coefficients))
+            losses = net.placement.to_host(run((rows,), coefficients))
 
             history.extend(losses, time.perf_counter() - start)
             if not np.isfinite(losses).all():
@@ -304,8 +304,9 @@ def make_step(net: MLP, optimizer: Optimizer, compute: Callable[..., tuple[Array
     take = net.placement.take
 
     def step(
-        state: dict[str, Any], data: tuple[Array, ...], rows: Array, numbers: Sequence[Any]
+        state: dict[str, Any], data: Arrays, inputs: Arrays, numbers: Sequence[Any]
     ) -> Array:
+        (rows,) = inputs
         x, t, *weights = (take(array, rows) for array in data)
         scale = numbers[0] if optimizer.folds_rate else None
         loss, gradient = compute(state["params"], x, net.target_rows(t), scale, *weights)
