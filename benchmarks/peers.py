@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import xpnet
-from xpnet.batches import Batches
+from xpnet.batches import Batches, Resident
 from xpnet.training import default_block, make_step
 
 # What times a turn. conftest.py's --cpu-time puts time.process_time here.
@@ -187,10 +187,11 @@ def xpnet_runner(library: str, device: str) -> Callable[[Task], Run]:
         net = net_on(task, library, device)
         here = net.placement
         rule = xpnet.optimizers.SGD()
-        step = make_step(net, rule, net.backpropagate)
+        source = Resident(here.take, placed_data(library, device))
+        step = make_step(net, rule, net.backpropagate, source)
         state = {"params": net.params, "slots": rule.slots(net.params)}
         start = {key: here.floats(here.to_host(p)) for key, p in net.params.items()}
-        run = here.runner(step, state, placed_data(library, device))
+        run = here.runner(step, state, source.data)
         rates = np.full(task.block, task.learning_rate)
         coefficients = rule.coefficients(np.arange(task.block) + 1, rates)
         last: list[float] = [float("nan")]

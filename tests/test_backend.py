@@ -212,6 +212,7 @@ def test_a_graph_that_cannot_be_recorded_runs_eagerly():
 
 def test_a_step_looks_at_no_value(lib, monkeypatch):
     """A conversion to a Python number inside a step waits for the device, thousands of times."""
+    from xpnet.batches import Resident
     from xpnet.losses import OUTPUTS
     from xpnet.optimizers import OPTIMIZERS
     from xpnet.training import make_step
@@ -226,7 +227,8 @@ def test_a_step_looks_at_no_value(lib, monkeypatch):
             net = xpnet.MLP([4, 5, 3], output=output, l2=0.1, dtype="float64", **lib.kwargs)
             rule = make()
             for compute in (net.backpropagate, net.differentiate):
-                step = make_step(net, rule, compute)
+                source = Resident(net.placement.take, (x, t))
+                step = make_step(net, rule, compute, source)
                 state = {"params": net.params, "slots": rule.slots(net.params)}
                 numbers = [
                     lib.array(v) for v in rule.coefficients(np.asarray([1]), np.asarray([0.1]))[0]
@@ -239,11 +241,12 @@ def test_a_step_looks_at_no_value(lib, monkeypatch):
                             raise AssertionError(f"{where} inside a step")
 
                         patch.setattr(array, method, refuse)
-                    step(state, (x, t), rows, numbers)
+                    step(state, source.data, rows, numbers)
 
 
 def test_a_step_on_a_gpu_never_waits(lib):
     """The same where there is a GPU: Torch itself raises on anything that waits."""
+    from xpnet.batches import Resident
     from xpnet.optimizers import SGD
     from xpnet.training import make_step
 
@@ -255,7 +258,7 @@ def test_a_step_on_a_gpu_never_waits(lib):
     x, t = lib.array(rng.normal(size=(20, 4))), lib.array(rng.integers(0, 3, 20))
     net = xpnet.MLP([4, 5, 3], dtype="float64", **lib.kwargs)
     for compute in (net.backpropagate, net.differentiate):
-        step = make_step(net, SGD(), compute)
+        step = make_step(net, SGD(), compute, Resident(net.placement.take, (x, t)))
         state, inputs = {"params": net.params, "slots": {}}, (lib.array([3, 4]),)
         arguments = state, (x, t), inputs, [lib.array(0.1)]
         step(*arguments)

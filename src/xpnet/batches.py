@@ -1,11 +1,13 @@
-"""The order in which a training takes its rows."""
+"""The order in which a training takes its rows, and where it takes them from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+
+from .backend import Array, Arrays
 
 
 class Batches:
@@ -76,3 +78,31 @@ class Batches:
         if self._lacking:
             self._rows = np.concatenate([self._rows, self._rows[: self._lacking]])
         self._position = 0
+
+
+class Source(Protocol):
+    """Where the rows of a batch come from."""
+
+    data: Arrays
+    """What the step reads: arrays on the device."""
+
+    def inputs(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return what the steps of a block are given, from the row numbers of their batches."""
+
+    def batch(self, data: Arrays, inputs: Arrays) -> Arrays:
+        """Return a batch, within the step: x, t, and what else there is of each row."""
+
+
+class Resident:
+    """A data set on the device: a step takes rows of it by their numbers."""
+
+    def __init__(self, take: Callable[[Array, Array], Array], data: Arrays) -> None:
+        self._take, self.data = take, data
+
+    def inputs(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the row numbers."""
+        return (rows,)
+
+    def batch(self, data: Arrays, inputs: Arrays) -> Arrays:
+        """Return these rows of each array."""
+        return tuple(self._take(array, inputs[0]) for array in data)

@@ -173,8 +173,11 @@ class Resumable:
         self.net, self.slots, self.order, self.history = net, slots, order, history
         self.callbacks = [c for c in callbacks if hasattr(c, "state") and hasattr(c, "restore")]
 
-    def save(self, checkpoints: Checkpoints) -> OSError | None:
-        """Write a checkpoint; say so where it cannot be written, and return the error."""
+    def save(self, checkpoints: Checkpoints, position: dict[str, Any]) -> OSError | None:
+        """Write a checkpoint; say so where it cannot be written, and return the error.
+
+        `position` is that in the batch order: what is read ahead of the step has not been used.
+        """
         to_host = self.net.placement.to_host
         arrays = {f"params/{key}": to_host(p) for key, p in self.net.params.items()}
         for name, slot in self.slots.items():
@@ -187,7 +190,7 @@ class Resumable:
             "step": self.history.steps,
             "settings": self.history.settings,
             "environment": self.history.environment,
-            "order": self.order.state(),
+            "order": position,
             "callbacks": [callback.state() for callback in self.callbacks],
             # An interrupted run goes on; one that a callback has ended is at its end.
             "stopped": stopped if stopped.startswith(BY_CALLBACK) else None,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, Arrays, Step
-from .batches import Batches
+from .batches import Batches, Resident, Source
 from .callbacks import Progress
 from .checkpoint import BY_CALLBACK, Resumable, open_checkpoints
 from .checks import finite_number, function, known, positive_integer, seed_or_none, switch
@@ -248,24 +248,32 @@ def fit(
     resumable = Resumable(net, state["slots"], order, history, watchers)
     checkpoints = open_checkpoints(checkpoint, resumable, resume=resume)
     history.reserve(total)
-    run = net.placement.runner(make_step(net, rule, compute), state, data)
+    source = Resident(net.placement.take, data)
+    run = net.placement.runner(make_step(net, rule, compute, source), state, source.data)
 
     # Steps to the end of a block. Blocks end at multiples, wherever they start: a run that is
     # resumed has the blocks of one that was not.
-    ends = [block_steps if callable(block_steps) else _to_multiple(block_steps)]
+    lengths = [block_steps if callable(block_steps) else _to_multiple(block_steps)]
     if checkpoints is not None:
-        ends.append(_to_multiple(checkpoint_every))
+        lengths.append(_to_multiple(checkpoint_every))
+
+    def blocks() -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...], dict[str, Any]]]:
+        """The steps of each block, their inputs, and the place in the batch order behind them."""
+        done = history.steps
+        while done < total and history.stopped is None:
+            end = min(total, *(done + length(done) for length in lengths))
+            yield np.arange(done, end), source.inputs(order.take(end - done)), order.state()
+            done = end
+
     with _interruption(terminate=checkpoints is not None) as interrupted, _closing(watchers):
         start = time.perf_counter() - history.seconds
-        while history.steps < total and history.stopped is None:
+        for steps_now, inputs, position in blocks():
             done = history.steps
-            steps_now = np.arange(done, min(total, *(done + end(done) for end in ends)))
-            rows = order.take(len(steps_now))
             counted = earlier + steps_now
             coefficients = rule.coefficients(counted + 1, _rates(schedule, counted))
             before = {key: net.placement.copy(p) for key, p in net.params.items()}
 
-            losses = net.placement.to_host(run((rows,), coefficients))
+            losses = net.placement.to_host(run(inputs, coefficients))
 
             history.extend(losses, time.perf_counter() - start)
             if not np.isfinite(losses).all():
@@ -286,7 +294,7 @@ def fit(
                 history.stopped = f"interrupted after step {history.steps}"
             due = history.steps % checkpoint_every == 0 or ended or history.stopped is not None
             if checkpoints is not None and due:
-                error = resumable.save(checkpoints)
+                error = resumable.save(checkpoints, position)
                 if error is not None and checkpoint_errors == "stop" and history.stopped is None:
                     history.stopped = (
                         f"no checkpoint could be written after step {history.steps}: {error}"
@@ -295,19 +303,22 @@ def fit(
     return history
 
 
-def make_step(net: MLP, optimizer: Optimizer, compute: Callable[..., tuple[Array, Params]]) -> Step:
+def make_step(
+    net: MLP,
+    optimizer: Optimizer,
+    compute: Callable[..., tuple[Array, Params]],
+    source: Source,
+) -> Step:
     """Return the step: batch → forward → loss → backward → update.
 
     It is one function of arrays, written once; how many of them run, and whether they are
     looped, compiled or captured, is the backend's affair.
     """
-    take = net.placement.take
 
     def step(
         state: dict[str, Any], data: Arrays, inputs: Arrays, numbers: Sequence[Any]
     ) -> Array:
-        (rows,) = inputs
-        x, t, *weights = (take(array, rows) for array in data)
+        x, t, *weights = source.batch(data, inputs)
         scale = numbers[0] if optimizer.folds_rate else None
         loss, gradient = compute(state["params"], x, net.target_rows(t), scale, *weights)
         optimizer.update(state["params"], gradient, state["slots"], numbers)
