@@ -147,6 +147,9 @@ class Backend:
         From a placement, a step, its state and its data to a function that runs many steps.
     float64
         What to do where the library makes float32 of float64.
+    alone
+        Why the backend cannot compute in several processes by `xpnet.distributed`, and what it
+        has instead; empty where it can.
     float64_environment
         What a program sets in its environment before the library is imported, for float64.
     """
@@ -165,6 +168,7 @@ class Backend:
     from_host: Callable[[np.ndarray], np.ndarray] = _plain
     copy: Callable[[Array], Array] = _copied
     quietly: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    alone: str = ""
     float64: str = "this device has no float64"
     float64_environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -710,6 +714,8 @@ BACKENDS: dict[str, Backend] = {
             runner=_scan,
             take=lambda array, rows: array.at[rows].get(mode="promise_in_bounds"),
             copy=lambda array: array,
+            alone="JAX has its own way to several devices and machines: see jax.distributed and "
+            "jax.sharding; xpnet trains on one device of it",
             float64="turn it on before any array is made: set JAX_ENABLE_X64=1 in the environment "
             "or call jax.config.update('jax_enable_x64', True)",
             float64_environment={"JAX_ENABLE_X64": "1"},
@@ -726,6 +732,7 @@ BACKENDS: dict[str, Backend] = {
             synchronize=_wait_for_nothing,
             runner=_loop,
             take=lambda array, rows: sys.modules["array_api_strict"].take(array, rows, axis=0),
+            alone="it is for tests",
             quietly=_no_floating_point_warnings,
         ),
     )

@@ -26,6 +26,7 @@ KEPT = 2
 NAME = re.compile(r"step-(\d{12})\.safetensors")
 PARTIAL = re.compile(r"\.step-\d{12}\.safetensors\..*\.partial")
 
+State = tuple[dict[str, np.ndarray], dict[str, Any]]
 
 # How `History.stopped` begins where a callback has ended a training.
 BY_CALLBACK = "stopped by a callback"
@@ -173,8 +174,8 @@ class Resumable:
         self.net, self.slots, self.order, self.history = net, slots, order, history
         self.callbacks = [c for c in callbacks if hasattr(c, "state") and hasattr(c, "restore")]
 
-    def save(self, checkpoints: Checkpoints, position: dict[str, Any]) -> OSError | None:
-        """Write a checkpoint; say so where it cannot be written, and return the error.
+    def state(self, position: dict[str, Any] | None = None) -> State:
+        """Return all but the losses: arrays, and what JSON can hold.
 
         `position` is that in the batch order: what is read ahead of the step has not been used.
         """
@@ -183,18 +184,22 @@ class Resumable:
         for name, slot in self.slots.items():
             arrays.update({f"slots/{name}/{key}": to_host(p) for key, p in slot.items()})
         arrays.update({f"history/{key}": a for key, a in self.history.state().items()})
-        losses = checkpoints.losses
         stopped = self.history.stopped or ""
-        description = {
+        return arrays, {
             "kind": "checkpoint",
             "step": self.history.steps,
             "settings": self.history.settings,
             "environment": self.history.environment,
-            "order": position,
+            "order": self.order.state() if position is None else position,
             "callbacks": [callback.state() for callback in self.callbacks],
             # An interrupted run goes on; one that a callback has ended is at its end.
             "stopped": stopped if stopped.startswith(BY_CALLBACK) else None,
         }
+
+    def save(self, checkpoints: Checkpoints, position: dict[str, Any]) -> OSError | None:
+        """Write a checkpoint; say so where it cannot be written, and return the error."""
+        arrays, description = self.state(position)
+        losses = checkpoints.losses
         try:
             losses.append(self.history.loss[losses.count :])
             description["losses"] = {"count": losses.count, "checksum": losses.checksum}
@@ -215,26 +220,44 @@ class Resumable:
             return
         arrays, told = found
         try:
-            self._take_over(arrays, told, checkpoints.losses)
+            self._warn_of_another_place(told["environment"])
+            losses = checkpoints.losses.read(**told["losses"])
+            self.take_over(arrays, told, losses, "the checkpoint is of")
         except KeyError as error:
             raise FileError(f"{checkpoints.folder}: expected {error} in a checkpoint") from error
 
-    def _take_over(
-        self, arrays: dict[str, np.ndarray], told: dict[str, Any], losses: Losses
+    def take_over(
+        self, arrays: dict[str, np.ndarray], told: dict[str, Any], losses: np.ndarray, whose: str
     ) -> None:
+        """Go on from what `state` has returned; raise where the training is another one."""
         now = json.loads(json.dumps(self.history.settings))
         free = ("steps", "weight_init")
         other = [key for key in now if key not in free and now[key] != told["settings"].get(key)]
         if other:
             was = told["settings"].get
             pairs = ", ".join(f"{key} {was(key)!r}, now {now[key]!r}" for key in other)
-            raise ValueError(f"the checkpoint is of a training with other settings: {pairs}")
+            raise ValueError(f"{whose} a training with other settings: {pairs}")
         if len(told["callbacks"]) != len(self.callbacks):
             raise ValueError(
-                f"the checkpoint has the states of {len(told['callbacks'])} callbacks; "
+                f"{whose} a training with the states of {len(told['callbacks'])} callbacks; "
                 f"{len(self.callbacks)} of those given have one"
             )
-        was, here = told["environment"], self.history.environment
+        prefix = "history/"
+        self.history.restore(
+            losses,
+            {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)},
+        )
+        self.history.stopped = told["stopped"]
+        self.order.restore(told["order"])
+        for callback, state in zip(self.callbacks, told["callbacks"], strict=True):
+            callback.restore(state)
+        placed = self.net.placed
+        self.net.params.update({key: placed(arrays[f"params/{key}"]) for key in self.net.params})
+        for name, slot in self.slots.items():
+            slot.update({key: placed(arrays[f"slots/{name}/{key}"]) for key in slot})
+
+    def _warn_of_another_place(self, was: dict[str, Any]) -> None:
+        here = self.history.environment
         changed = [
             f"{key} {value}, now {here.get(key)}"
             for key, value in was.items()
@@ -247,19 +270,6 @@ class Resumable:
                 CheckpointWarning,
                 stacklevel=5,
             )
-        prefix = "history/"
-        self.history.restore(
-            losses.read(**told["losses"]),
-            {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)},
-        )
-        self.history.stopped = told["stopped"]
-        self.order.restore(told["order"])
-        for callback, state in zip(self.callbacks, told["callbacks"], strict=True):
-            callback.restore(state)
-        placed = self.net.placed
-        self.net.params.update({key: placed(arrays[f"params/{key}"]) for key in self.net.params})
-        for name, slot in self.slots.items():
-            slot.update({key: placed(arrays[f"slots/{name}/{key}"]) for key in slot})
 
 
 def open_checkpoints(

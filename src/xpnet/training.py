@@ -21,6 +21,7 @@ from .batches import Batches, Resident, Source
 from .callbacks import Progress
 from .checkpoint import BY_CALLBACK, Resumable, open_checkpoints
 from .checks import finite_number, function, known, positive_integer, seed_or_none, switch
+from .distributed import Alone, join
 from .history import History
 from .network import MLP, Params
 from .optimizers import OPTIMIZERS, Constant, Optimizer
@@ -74,6 +75,7 @@ def fit(
     resume: bool = False,
     block_steps: int | Callable[[int], int] | None = None,
     optimizer_state: dict[str, Any] | None = None,
+    distributed: bool = False,
 ) -> History:
     """Train a net in place on batches of rows drawn without replacement.
 
@@ -141,6 +143,11 @@ def fit(
     optimizer_state : dict, optional
         Yours to keep between calls, empty at first: with it, a call goes on with the optimizer's
         slots and its count of steps where the last one ended.
+    distributed : bool
+        True, in a program that torchrun has started on all ranks alike: each computes its share
+        of every batch, and all end with the same parameters. They begin with those of rank 0,
+        which alone shows progress and has the checkpoints; callbacks are called on each, and any
+        can stop all. Needs Torch, for torch.distributed.
 
     Returns
     -------
@@ -158,6 +165,8 @@ def fit(
         The folder has checkpoints, and `resume` is False.
     FileError
         The folder has checkpoints, and none can be read.
+    DistributedError
+        Another rank has ended, has refused to begin, or hangs; the message names it.
 
     Warns
     -----
@@ -211,12 +220,21 @@ def fit(
         switch(shuffle, "shuffle")
     for value, name in (
         (whole_epochs, "whole_epochs"), (resume, "resume"), (progress, "progress"),
+        (distributed, "distributed"),
     ):  # fmt: skip
         switch(value, name)
     if not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a sequence, not {type(callbacks).__name__}")
     watchers = [function(callback, "every entry of callbacks") for callback in callbacks]
-    if progress:
+    if distributed and sample_weight is not None:
+        raise ValueError("distributed=True does not take sample_weight")
+    if resume and checkpoint is None:
+        raise ValueError("resume=True needs the folder: give checkpoint=")
+    group = join(net.placement) if distributed else Alone()
+    share = group.share(batch_size)
+    if share.start == share.stop:
+        raise ValueError(f"batch_size is {batch_size}, less than the {group.size} ranks")
+    if progress and group.rank == 0:
         from .progress import ProgressBar
 
         watchers.append(ProgressBar())
@@ -239,22 +257,26 @@ def fit(
             "gradient": gradient,
             "seed": seed,
         },
-        environment=_environment(net),
+        environment={**_environment(net), "ranks": group.size},
     )
     kept = {} if optimizer_state is None else optimizer_state
     state = {"params": net.params, "slots": kept.setdefault("slots", rule.slots(net.params))}
     earlier = kept.setdefault("steps", 0)
     order = Batches(n, batch_size, seed, shuffle=shuffle, whole_epochs=whole_epochs)
     resumable = Resumable(net, state["slots"], order, history, watchers)
-    checkpoints = open_checkpoints(checkpoint, resumable, resume=resume)
+    checkpoints = group.begin(
+        lambda: open_checkpoints(checkpoint, resumable, resume=resume), resumable
+    )
     history.reserve(total)
     source = Resident(net.placement.take, data)
-    run = net.placement.runner(make_step(net, rule, compute, source), state, source.data)
+    weight = (share.stop - share.start) / batch_size
+    step = make_step(net, rule, compute, source, group.reducer(net.params), weight)
+    run = net.placement.runner(step, state, source.data)
 
     # Steps to the end of a block. Blocks end at multiples, wherever they start: a run that is
     # resumed has the blocks of one that was not.
     lengths = [block_steps if callable(block_steps) else _to_multiple(block_steps)]
-    if checkpoints is not None:
+    if checkpoint is not None:
         lengths.append(_to_multiple(checkpoint_every))
 
     def blocks() -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...], dict[str, Any]]]:
@@ -262,10 +284,11 @@ def fit(
         done = history.steps
         while done < total and history.stopped is None:
             end = min(total, *(done + length(done) for length in lengths))
-            yield np.arange(done, end), source.inputs(order.take(end - done)), order.state()
+            rows = order.take(end - done)[:, share]
+            yield np.arange(done, end), source.inputs(rows), order.state()
             done = end
 
-    with _interruption(terminate=checkpoints is not None) as interrupted, _closing(watchers):
+    with _interruption(terminate=checkpoint is not None) as interrupted, _closing(watchers):
         start = time.perf_counter() - history.seconds
         for steps_now, inputs, position in blocks():
             done = history.steps
@@ -274,6 +297,7 @@ def fit(
             before = {key: net.placement.copy(p) for key, p in net.params.items()}
 
             losses = net.placement.to_host(run(inputs, coefficients))
+            losses = group.add_up(weight * losses)
 
             history.extend(losses, time.perf_counter() - start)
             if not np.isfinite(losses).all():
@@ -288,17 +312,18 @@ def fit(
             # Every callback sees every block, also where an earlier one asks to stop.
             now = Progress(history.steps, total, losses, net, history)
             answers = [callback(now) for callback in watchers]
+            reason = None
             if any(answer is True for answer in answers):
-                history.stopped = f"{BY_CALLBACK} after step {history.steps}"
+                reason = f"{BY_CALLBACK} after step {history.steps}"
             elif interrupted.is_set() and not ended:
-                history.stopped = f"interrupted after step {history.steps}"
+                reason = f"interrupted after step {history.steps}"
+            history.stopped = group.agree(reason)
             due = history.steps % checkpoint_every == 0 or ended or history.stopped is not None
-            if checkpoints is not None and due:
-                error = resumable.save(checkpoints, position)
-                if error is not None and checkpoint_errors == "stop" and history.stopped is None:
-                    history.stopped = (
-                        f"no checkpoint could be written after step {history.steps}: {error}"
-                    )
+            if checkpoint is not None and due:
+                error = None if checkpoints is None else resumable.save(checkpoints, position)
+                if checkpoint_errors == "stop" and history.stopped is None:
+                    reason = f"no checkpoint could be written after step {history.steps}: {error}"
+                    history.stopped = group.agree(None if error is None else reason)
         history.seconds = time.perf_counter() - start
     return history
 
@@ -308,20 +333,23 @@ def make_step(
     optimizer: Optimizer,
     compute: Callable[..., tuple[Array, Params]],
     source: Source,
+    reduce: Callable[[Params], Params] = lambda gradient: gradient,
+    weight: float = 1.0,
 ) -> Step:
     """Return the step: batch → forward → loss → backward → update.
 
     It is one function of arrays, written once; how many of them run, and whether they are
-    looped, compiled or captured, is the backend's affair.
+    looped, compiled or captured, is the backend's affair. Where each of several ranks computes a
+    part of the batch, `weight` is the part's size, and `reduce` adds the gradients up.
     """
 
     def step(
         state: dict[str, Any], data: Arrays, inputs: Arrays, numbers: Sequence[Any]
     ) -> Array:
         x, t, *weights = source.batch(data, inputs)
-        scale = numbers[0] if optimizer.folds_rate else None
+        scale = weight * numbers[0] if optimizer.folds_rate else weight
         loss, gradient = compute(state["params"], x, net.target_rows(t), scale, *weights)
-        optimizer.update(state["params"], gradient, state["slots"], numbers)
+        optimizer.update(state["params"], reduce(gradient), state["slots"], numbers)
         return loss
 
     return step
