@@ -18,6 +18,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from typing import Any, TypeVar
 import click
 import numpy as np
 
-from . import __version__, datasets
+from . import __version__, datasets, distributed
 from .backend import BACKENDS, DTYPES, FOR_TESTS, Placement, backends, place
 from .callbacks import Log, Progress
 from .checkpoint import Checkpoints
@@ -319,7 +320,10 @@ def run_folder(folder: Path, force: bool) -> Iterator[Path]:
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        if not force and any(folder.iterdir()):
+        found = set(folder.iterdir())
+        if found == {folder / CHECKPOINTS} and not any((folder / CHECKPOINTS).iterdir()):
+            found.clear()  # what a run leaves that was killed before its first checkpoint
+        if found and not force:
             raise FileExistsError(f"{folder} is not empty; --force writes into it all the same")
         # A folder that cannot be written to is noticed now, not after the training.
         with tempfile.TemporaryFile(dir=folder):
@@ -340,6 +344,7 @@ def remember_options(folder: Path) -> Callback:
     own = ("out", "force", "resume", "quiet")
     options = {name: value for name, value in ctx.params.items() if name not in own}
     options["hidden"] = [",".join(map(str, options["hidden"])) or "none"]
+    options["job"] = distributed.job()
     if options["dataset"] not in DATASETS:  # it may be resumed from elsewhere
         options["dataset"] = str(Path(options["dataset"]).resolve())
     text = json.dumps(options, indent=1).encode()
@@ -352,6 +357,14 @@ def remember_options(folder: Path) -> Callback:
             written = True
 
     return remember
+
+
+def started_again(folder: Path | None) -> bool:
+    """Whether torchrun has started a run again that had begun to train into this folder."""
+    path = None if folder is None else folder / "options.json"
+    if path is None or not distributed.launched() or not path.exists():
+        return False
+    return bool(json.loads(path.read_text(encoding="utf-8")).get("job") == distributed.job())
 
 
 def default_folder(dataset: str, backend: str) -> Path:
@@ -505,6 +518,10 @@ def train(
     of the first layer. The defaults train 784-100-10 on the embedded MNIST in 10,000 steps.
     Ctrl-C or SIGTERM ends a run early: what was trained so far is summed up and written as usual,
     and --resume goes on from there. A run that was killed goes on from its last checkpoint.
+
+    Started by torchrun (torchrun --nproc-per-node N -m xpnet train), N processes train one net,
+    each on its share of every batch. With --device cuda each takes a GPU of its own. After a
+    restart (--max-restarts) they go on from the last checkpoint.
     """
     if resume is not None and (out is not None or force):
         raise click.UsageError("--resume goes on in the run's own folder: no --out, no --force")
@@ -515,10 +532,17 @@ def train(
     if pictures or report:
         from . import plots  # noqa: F401  (without matplotlib the run would fail at its end)
 
+    if distributed.restarts_allowed() and out is None and resume is None:
+        raise click.UsageError("give --out: after a restart the ranks look for checkpoints there")
+    leads = distributed.rank() == 0  # the others only compute
+    again = started_again(out)
+
     prepare(backend, dtype)
     where = place(backend, device, dtype)
+    device = distributed.own_device(where, device)
     target = resume or out or default_folder(dataset, backend)
-    with run_folder(target, force or resume is not None) as folder:
+    anew = resume is None and not again
+    with run_folder(target, force or not anew) if leads else nullcontext(target) as folder:
         here: dict[str, Any] = {"xp": backend, "device": device, "dtype": dtype}
         (x, t), (x_test, t_test) = load_dataset(dataset, flatten=False, **here)
         shape = x.shape[1:]
@@ -531,12 +555,12 @@ def train(
                 raise ValueError(f"--validation must be below the {x.shape[0]} training images")
             held_out = (x[rows:, :], t[rows:])
             x, t = x[:rows, :], t[:rows]
-        say: Callable[[str], None] = (lambda line: None) if quiet else click.echo
+        say: Callable[[str], None] = (lambda line: None) if quiet or not leads else click.echo
         say(repr(net)[1:-1])
         say(f"{dataset}: {x.shape[0]:,} images to train with, {x_test.shape[0]:,} to test with")
 
         remember: list[Callback] = []
-        if resume is None:
+        if anew and leads:
             remember.append(remember_options(folder))
             if force and (folder / CHECKPOINTS).is_dir():  # of a run that this one replaces
                 for path in Checkpoints(folder / CHECKPOINTS).files():
@@ -548,7 +572,7 @@ def train(
                 net,
                 x,
                 t,
-                quiet=quiet,
+                quiet=quiet or not leads,
                 callbacks=remember,
                 steps=steps,
                 epochs=epochs,
@@ -561,10 +585,13 @@ def train(
                 checkpoint=folder / CHECKPOINTS,
                 checkpoint_every=checkpoint_every,
                 checkpoint_errors=checkpoint_errors,
-                resume=resume is not None,
+                resume=not anew,
+                distributed=distributed.launched(),
             )
         except NonFiniteLoss as raised:
             history, error = raised.history, raised
+        if not leads:
+            return INTERRUPTED if history.stopped else 2 if error else 0
         history.settings.update(dataset=dataset, validation_rows=validation)
         try:
             if error is None:

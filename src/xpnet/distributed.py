@@ -15,6 +15,8 @@ import json
 import math
 import os
 import re
+import time
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from types import ModuleType
@@ -43,20 +45,30 @@ def launched() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def local_rank() -> int:
-    """The number of this process among those of its machine, 0 without torchrun."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if launched() else 0
-
-
 def rank() -> int:
     """The number of this process among all, 0 without torchrun."""
-    return int(os.environ.get("RANK", "0")) if launched() else 0
+    return int(os.environ["RANK"]) if launched() else 0
 
 
-def restarts(most: bool = False) -> int:
-    """How often torchrun has started the ranks anew so far, or how often it would at `most`."""
-    name = "TORCHELASTIC_MAX_RESTARTS" if most else "TORCHELASTIC_RESTART_COUNT"
-    return int(os.environ.get(name, "0")) if launched() else 0
+def own_device(placement: Placement, device: str | None) -> str | None:
+    """Return the device of this rank where `device` leaves open which of a machine's GPUs."""
+    kind = placement.device_info().id.partition(":")[0]
+    if not launched() or kind != "cuda" or device not in (None, "cuda"):
+        return device
+    return f"cuda:{os.environ['LOCAL_RANK']}"
+
+
+def job() -> str | None:
+    """What the ranks that torchrun starts, and starts again, have in common; None without it."""
+    if not launched():
+        return None
+    name = os.environ["TORCHELASTIC_RUN_ID"]
+    return name if name != "none" else f"torchrun, process {os.getppid()}"
+
+
+def restarts_allowed() -> int:
+    """How often torchrun would start the ranks again, 0 without it."""
+    return int(os.environ["TORCHELASTIC_MAX_RESTARTS"]) if launched() else 0
 
 
 class Alone:
@@ -248,9 +260,49 @@ def join(placement: Placement) -> Group:
 def _group(dist: ModuleType, engine: str) -> Group:
     seconds = _timeout()
     if not dist.is_initialized():
-        dist.init_process_group(engine, timeout=timedelta(seconds=seconds))
+        wait = timedelta(seconds=seconds)
+        store, rank, size = next(dist.rendezvous("env://", timeout=wait))
+        store = dist.PrefixStore(_meet(store, rank, size, seconds), store)
+        dist.init_process_group(engine, store=store, rank=rank, world_size=size, timeout=wait)
         atexit.register(dist.destroy_process_group)
     return Group(dist, seconds)
+
+
+def _meet(store: Any, rank: int, size: int, seconds: float) -> str:
+    """Return a name for this meeting of the ranks, on which they agree.
+
+    torchrun's store outlives the ranks, and Torch finds in it what ranks have left there that
+    were killed: https://github.com/pytorch/pytorch/issues/135712. How often they have been
+    started is known, but not the same on each machine. So every rank calls itself by a new name,
+    and rank 0 answers to that name with its own.
+    """
+    own, end = uuid.uuid4().hex, time.monotonic() + seconds
+    store.set(f"xpnet/rank {rank}", own)
+    if rank != 0:
+        try:
+            store.wait([f"xpnet/to {own}"], timedelta(seconds=seconds))
+        except RuntimeError as error:
+            raise DistributedError(
+                f"rank {rank} of {size}: rank 0 has not come within {seconds:g} seconds"
+            ) from error
+        first = str(store.get(f"xpnet/to {own}").decode())
+        store.set(f"xpnet/{first} heard by {rank}", "")
+        return first
+    answered = dict.fromkeys(range(1, size), "")
+    while answered:
+        for other, before in list(answered.items()):
+            if store.check([f"xpnet/{own} heard by {other}"]):
+                del answered[other]
+            elif store.check([f"xpnet/rank {other}"]):
+                name = store.get(f"xpnet/rank {other}").decode()
+                if name != before:
+                    store.set(f"xpnet/to {name}", own)
+                    answered[other] = name
+        if time.monotonic() > end:
+            missing = ", ".join(map(str, answered))
+            raise DistributedError(f"rank {missing} has not come within {seconds:g} seconds")
+        time.sleep(0.005)
+    return own
 
 
 def _timeout() -> float:

@@ -126,7 +126,8 @@ class History:
         if not e:
             return "unknown device"
         name = f"{e['device_name']}, " if e["device_name"] != e["device"] else ""
-        return f"{name}{e['backend']} {e['backend_version']} on {e['device']}"
+        ranks = f", {e['ranks']} ranks" if e.get("ranks", 1) > 1 else ""
+        return f"{name}{e['backend']} {e['backend_version']} on {e['device']}{ranks}"
 
     def summary(self) -> str:
         """Return the training in a few lines of text.
