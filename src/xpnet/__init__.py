@@ -8,6 +8,7 @@ from .backend import BackendNotAvailable, backends, place
 from .callbacks import EarlyStopping, Log, Progress
 from .checkpoint import CheckpointWarning
 from .datasets import load_fashion_mnist, load_idx, load_mnist
+from .distributed import DistributedError
 from .files import FileError
 from .functions import Activation
 from .gradcheck import GradientCheckFailed, GradientReport, check_gradient
@@ -23,6 +24,7 @@ __all__ = [
     "Activation",
     "BackendNotAvailable",
     "CheckpointWarning",
+    "DistributedError",
     "EarlyStopping",
     "FileError",
     "GradientCheckFailed",

@@ -162,19 +162,25 @@ class Group(Alone):
         Returns what was opened, None on the other ranks.
         """
         opened, error, content = None, None, b""
-        if self.rank == 0:
-            try:
+        try:
+            if self.rank == 0:
                 opened = open_folder()
-                content = b"+" + _packed(*training.state(), training.history.loss)
-            except Exception as raised:  # the others must not wait for what will not come
-                error, content = raised, b"-" + first_line(raised).encode()
-        content = self._broadcast(content, 0)
+                content = _packed(*training.state(), training.history.loss)
+            content = self._broadcast(content, 0)
+            if self.rank != 0 and content:
+                training.take_over(*_unpacked(content), "rank 0 is in")
+        except DistributedError:
+            raise
+        except Exception as raised:  # the others must not wait for what will not come
+            error = raised
+            if self.rank == 0:
+                self._broadcast(b"", 0)
+        reason = f"rank {self.rank} could not begin: {first_line(error)}" if error else None
+        reason = self.agree(reason)
         if error is not None:
             raise error
-        if content[:1] == b"-":
-            raise DistributedError(f"rank 0 could not begin: {content[1:].decode()}")
-        if self.rank != 0:
-            training.take_over(*_unpacked(content[1:]), "rank 0 is in")
+        if reason is not None:
+            raise DistributedError(reason)
         return opened
 
     def _sum(self, host: np.ndarray) -> None:

@@ -231,9 +231,9 @@ def fit(
     if resume and checkpoint is None:
         raise ValueError("resume=True needs the folder: give checkpoint=")
     group = join(net.placement) if distributed else Alone()
-    share = group.share(batch_size)
-    if share.start == share.stop:
+    if batch_size < group.size:
         raise ValueError(f"batch_size is {batch_size}, less than the {group.size} ranks")
+    share = group.share(batch_size)
     if progress and group.rank == 0:
         from .progress import ProgressBar
 
