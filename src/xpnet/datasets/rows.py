@@ -115,6 +115,13 @@ def _read_npz(path: Path, labels: bool) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _read_npy(file: IO[bytes]) -> np.ndarray:
     """Read an array in the format of `numpy.lib.format`; no pickles."""
+    shape, fortran, dtype = read_npy_header(file)
+    data = bytearray(file.read())
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, whether it lies in Fortran order, and dtype; raises any error of NumPy's."""
     headers: dict[Any, Any] = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
@@ -123,5 +130,4 @@ def _read_npy(file: IO[bytes]) -> np.ndarray:
     if version not in headers:
         raise ValueError(f"version {version} of the format")
     shape, fortran, dtype = headers[version](file)
-    data = bytearray(file.read())
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    return shape, fortran, dtype
