@@ -9,6 +9,7 @@ import math
 import mmap
 import operator
 from collections.abc import Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +24,11 @@ T = TypeVar("T")
 
 # A block on the host, as it is read and as the net takes it, is at most about this large.
 BLOCK_BYTES = 64 * 2**20
+
+# Rows that are no further apart are read with what is between them, which a disk reads anyway;
+# but so much at once.
+PAGE_BYTES = 4096
+READ_BYTES = 4 * 2**20
 
 # Pages of a mapped file that are in memory count as the process's: so many are let in at once,
 # and a system brings its neighbours (on Linux 64 KiB) with a page.
@@ -101,7 +107,7 @@ class RowsOnDisk:
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Read rows by their numbers.
 
-        They are read in the order in which they lie on the disk, neighbours at once.
+        They are read in the order in which they lie on the disk, neighbours together.
 
         Parameters
         ----------
@@ -133,36 +139,41 @@ class RowsOnDisk:
             raise IndexError(f"rows must be 0 to {len(self) - 1}, not {rows.min()} to {rows.max()}")
         values = np.empty((len(rows), *self.shape[1:]), self._stored)
         memory = values.reshape(-1).view(np.uint8).data
+        width = self._width
+        order = np.argsort(rows, kind="stable")
+        rows = rows[order].astype(np.int64, copy=False)
         for number, runs in itertools.groupby(self._runs(rows), key=operator.itemgetter(0)):
             path = self._shards[number].path
             # Opened anew each time: no number of shards is too many, and nothing is left open.
             # Not mapped: what was read would count as memory of this process, and a file that
             # becomes shorter would end it.
             with path.open("rb", buffering=0) as file:
-                for _, source, target, size in runs:
-                    file.seek(source)
-                    _fill(memory[target : target + size], file, path)
-        if not self._stored.isnative:
-            values = values.byteswap(inplace=True).view(self.dtype)
-        return values
+                for _, place, start, stop in runs:
+                    file.seek(place)
+                    if stop - start == 1:
+                        target = int(order[start]) * width
+                        _fill(memory[target : target + width], file, path)
+                    else:
+                        among = rows[start:stop] - rows[start]
+                        several = np.empty((among[-1] + 1, *values.shape[1:]), values.dtype)
+                        _fill(several.reshape(-1).view(np.uint8).data, file, path)
+                        values[order[start:stop]] = several[among]
+        return values if self._stored.isnative else values.byteswap(inplace=True).view(self.dtype)
 
     def _runs(self, rows: np.ndarray) -> Iterator[tuple[int, int, int, int]]:
-        """What is read at once: file, place in it, place in memory, and size, in bytes."""
-        order = np.argsort(rows, kind="stable")
-        rows = rows[order].astype(np.int64, copy=False)
+        """What is read at once of ascending rows: file, place in it, and which rows, from-to."""
         shards = np.searchsorted(self._ends, rows, side="right")
-        ends = (np.diff(rows) != 1) | (np.diff(order) != 1) | (np.diff(shards) != 0)
+        places = self._zeros[shards] + rows * self._width
+        ends = np.diff(places) > self._width + PAGE_BYTES
+        for part in (shards, places // READ_BYTES):
+            ends |= np.diff(part) != 0
         starts = np.flatnonzero(np.concatenate([np.ones(min(len(rows), 1), bool), ends]))
-        lengths = np.diff(starts, append=len(rows))
-        files = shards[starts]
-        places = self._zeros[files] + rows[starts] * self._width
-        targets, sizes = order[starts] * self._width, lengths * self._width
-        return zip(
-            files.tolist(), places.tolist(), targets.tolist(), sizes.tolist(), strict=True
-        )
+        stops = np.append(starts[1:], len(rows))
+        columns = shards[starts], places[starts], starts, stops
+        return zip(*(column.tolist() for column in columns), strict=True)
 
 
-def _fill(memory: memoryview, file: Any, path: Path) -> None:
+def _fill(memory: memoryview, file: FileIO, path: Path) -> None:
     while memory:
         count = file.readinto(memory)
         if not count:
