@@ -167,8 +167,8 @@ class RowsOnDisk:
         ends = np.diff(places) > self._width + PAGE_BYTES
         for part in (shards, places // READ_BYTES):
             ends |= np.diff(part) != 0
-        starts = np.flatnonzero(np.concatenate([np.ones(min(len(rows), 1), bool), ends]))
-        stops = np.append(starts[1:], len(rows))
+        starts = np.flatnonzero(np.concatenate([[True], ends])[: len(rows)])
+        stops = np.append(starts, len(rows))[1:]
         columns = shards[starts], places[starts], starts, stops
         return zip(*(column.tolist() for column in columns), strict=True)
 

@@ -185,11 +185,9 @@ def _checked(path: Path, dimensions: range, what: str, kinds: str) -> _Header:
         wanted = "floats, or images as uint8" if what == "rows" else "integers or floats as labels"
         raise FileError(f"{path}: expected {wanted}, found {text}")
     if len(shape) not in dimensions or 0 in shape[1:] or min(shape) < 0:
+        several = " or ".join(map(str, dimensions)) if len(dimensions) < 3 else "2 or more"
         raise FileError(
-            f"{path}: expected {what} in {dimensions[0]} or more dimensions, none of them 0, "
-            f"found {text}"
-            if len(dimensions) > 1
-            else f"{path}: expected {what} in {dimensions[0]} dimensions, found {text}"
+            f"{path}: expected {what} in {several} dimensions of sizes above 0, found {text}"
         )
     promised = math.prod(shape) * dtype.itemsize
     if size - offset != promised:
