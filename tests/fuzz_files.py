@@ -39,7 +39,7 @@ except ImportError:  # Windows
     resource = None
 
 import xpnet
-from xpnet.datasets import IDXError, read_idx
+from xpnet.datasets import IDXError, RowsOnDisk, read_idx, shards
 from xpnet.datasets.rows import read_rows
 
 # Beyond the bound below: one chunk of a decompressor, NumPy's and Python's own odds and ends.
@@ -342,6 +342,31 @@ def same_rows(path: Path, result: tuple) -> None:
             raise Wrong("rows that are not finite")
 
 
+# --- shards ----------------------------------------------------------------------------------
+
+
+def open_shard(path: Path) -> RowsOnDisk:
+    """One file of rows, as `open_shards` opens each."""
+    dimensions = range(2, 33) if path.suffix else range(3, 4)
+    return shards._together([path], [shards._checked(path, dimensions, "rows", "fu")])
+
+
+def same_shard(path: Path, rows: RowsOnDisk) -> None:
+    """Every row is that of an independent reader."""
+    content = path.read_bytes()
+    if path.suffix:
+        whole = np.load(io.BytesIO(content), allow_pickle=False)
+    else:
+        whole = np.frombuffer(content[16:], rows._stored).reshape(
+            struct.unpack(">3I", content[4:16])
+        )
+    found = rows.take(np.arange(len(rows)))
+    if found.shape != (len(whole), math.prod(whole.shape[1:])) or not np.array_equal(
+        found, whole.reshape(found.shape), equal_nan=True
+    ):
+        raise Wrong("rows that are not the file's")
+
+
 # --- running ---------------------------------------------------------------------------------
 
 # The maker of an input, its name's ending, its reader, the documented error, the check.
@@ -354,6 +379,8 @@ TARGETS = {
     "npz": (
         make_npz, ".npz", lambda path: read_rows(path, labels=True), xpnet.FileError, same_rows
     ),
+    "shard": (make_npy, ".npy", open_shard, xpnet.FileError, same_shard),
+    "idx shard": (make_idx, "", open_shard, xpnet.FileError, same_shard),
 }  # fmt: skip
 
 

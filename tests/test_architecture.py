@@ -16,17 +16,18 @@ LIBRARIES = {"torch", "cupy", "jax", "jaxlib", "array_api_strict", "tensorflow",
 HOST = {
     "checks.py", "backend.py", "network.py", "training.py", "history.py", "optimizers.py",
     "plots.py", "gradcheck.py", "batches.py", "callbacks.py", "checkpoint.py", "cli.py",
-    "compare.py", "files.py", "sklearn.py", "datasets/__init__.py", "datasets/idx.py",
-    "datasets/rows.py", "distributed.py",
+    "compare.py", "files.py", "sklearn.py", "staging.py", "datasets/__init__.py",
+    "datasets/idx.py", "datasets/rows.py", "datasets/shards.py",
+    "distributed.py",
 }
 # Beside backend.py: torch.distributed moves arrays of several libraries between processes.
 NAMED = {"distributed.py": {"torch"}}
 # The rooms, top to bottom: a module imports only from above itself.
 ROOMS = [
     "checks", "files", "markup", "backend", "functions", "losses", "numerical", "structured",
-    "gradcheck", "network", "optimizers", "history", "batches", "checkpoint", "callbacks",
-    "lettering", "plots", "progress", "distributed", "training", "sklearn", "datasets",
-    "__init__", "report", "compare", "cli", "__main__",
+    "gradcheck", "network", "optimizers", "history", "batches", "staging", "checkpoint",
+    "callbacks", "lettering", "plots", "progress", "distributed", "training", "sklearn",
+    "datasets", "__init__", "report", "compare", "cli", "__main__",
 ]
 ARITHMETIC = {"functions", "losses", "numerical", "structured", "optimizers"}
 

@@ -7,7 +7,7 @@ from . import functions, losses, optimizers
 from .backend import BackendNotAvailable, backends, place
 from .callbacks import EarlyStopping, Log, Progress
 from .checkpoint import CheckpointWarning
-from .datasets import load_fashion_mnist, load_idx, load_mnist
+from .datasets import load_fashion_mnist, load_idx, load_mnist, open_shards
 from .distributed import DistributedError
 from .files import FileError
 from .functions import Activation
@@ -45,6 +45,7 @@ __all__ = [
     "load_mnist",
     "losses",
     "numerical_gradient",
+    "open_shards",
     "optimizers",
     "place",
 ]

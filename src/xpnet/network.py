@@ -634,22 +634,38 @@ class MLP:
     def _checked_input(self, x: Array, *, read: bool = False) -> Array:
         """Return `x` in the net's dtype, or raise."""
         self.placement.check(x, "x")
+        self.refuse_input(x.dtype, tuple(x.shape))
         xp = self.placement.xp
-        if not is_kind(xp, x.dtype, "real floating"):
-            raise TypeError(
-                f"x has dtype {x.dtype}; expected floating-point values: scale images to [0, 1] "
-                "first, for example xp.astype(x, xp.float32) / 255"
-            )
-        if x.ndim != 2 or x.shape[1] != self.layer_sizes[0]:
-            raise ValueError(f"x must have shape (n, {self.layer_sizes[0]}), not {tuple(x.shape)}")
-        if x.shape[0] == 0:
-            raise ValueError("x is an empty batch: it has no rows")
         if (read or self.placement.readable(x)) and not all_finite(xp, x, self.placement.dtype):
             raise ValueError(
                 "x has values that are not finite (NaN or infinity), or not as "
                 f"{self.placement.dtype_name}"
             )
         return xp.astype(x, self.placement.dtype, copy=False)
+
+    def refuse_input(self, dtype: Any, shape: tuple[int, ...]) -> None:
+        """Raise where an array of this dtype and shape is no batch for this net."""
+        if not is_kind(self.placement.xp, dtype, "real floating"):
+            raise TypeError(
+                f"x has dtype {dtype}; expected floating-point values: scale images to [0, 1] "
+                "first, for example xp.astype(x, xp.float32) / 255"
+            )
+        if len(shape) != 2 or shape[1] != self.layer_sizes[0]:
+            raise ValueError(f"x must have shape (n, {self.layer_sizes[0]}), not {shape}")
+        if shape[0] == 0:
+            raise ValueError("x is an empty batch: it has no rows")
+
+    def holds_indices(self, dtype: Any, shape: tuple[int, ...], n: int) -> bool:
+        """Whether a target of this dtype and shape is class indices, not rows; or raise."""
+        xp, outputs = self.placement.xp, self.layer_sizes[-1]
+        column = outputs == 1 and not self.output.sums_to_one  # (n,) stands for (n, 1)
+        expected = f"class indices (integers) of shape ({n},) or rows of shape ({n}, {outputs})"
+        indices = not column and is_kind(xp, dtype, "integral") and len(shape) == 1
+        if shape != (n, outputs) and not (shape == (n,) and (indices or column)):
+            raise ValueError(f"t must be {expected}; it is {dtype} of shape {shape}")
+        if not is_kind(xp, dtype, ("bool", "integral", "real floating")):
+            raise TypeError(f"t has dtype {dtype}; expected {expected}")
+        return indices
 
     def checked_target(self, t: Array, n: int, *, read: bool = False) -> Array:
         """Return `t` as class indices (n,) or as rows (n, outputs) in the net's dtype, or raise.
@@ -660,12 +676,9 @@ class MLP:
         self.placement.check(t, "t")
         xp, out, outputs = self.placement.xp, self.output, self.layer_sizes[-1]
         read = read or self.placement.readable(t)
-        indices = is_kind(xp, t.dtype, "integral") and t.ndim == 1
-        if t.ndim == 1 and outputs == 1 and not out.sums_to_one:
-            indices, t = False, xp.reshape(t, (-1, 1))
-        expected = f"class indices (integers) of shape ({n},) or rows of shape ({n}, {outputs})"
-        if t.shape[:1] != (n,) or (t.shape != (n, outputs) and not (indices and t.shape == (n,))):
-            raise ValueError(f"t must be {expected}; it is {t.dtype} of shape {tuple(t.shape)}")
+        indices = self.holds_indices(t.dtype, tuple(t.shape), n)
+        if t.ndim == 1 and not indices:
+            t = xp.reshape(t, (-1, 1))
         if indices:
             if not read:
                 return one_hot(t, outputs, self.placement.dtype)
@@ -675,8 +688,6 @@ class MLP:
                     f"t has the label {low if low < 0 else high}; expected 0 to {outputs - 1}"
                 )
             return t
-        if not is_kind(xp, t.dtype, ("bool", "integral", "real floating")):
-            raise TypeError(f"t has dtype {t.dtype}; expected {expected}")
         t = xp.astype(t, self.placement.dtype, copy=False)
         wrong = ~xp.isfinite(t)
         if out.lower is not None and out.upper is not None:

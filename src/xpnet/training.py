@@ -25,6 +25,7 @@ from .distributed import Alone, join
 from .history import History
 from .network import MLP, Params
 from .optimizers import OPTIMIZERS, Constant, Optimizer
+from .staging import Staged, ahead, on_disk
 
 Schedule = Callable[[np.ndarray], np.ndarray]
 Callback = Callable[["Progress"], Any]
@@ -191,13 +192,10 @@ def fit(
     """
     if not isinstance(net, MLP):
         raise TypeError(f"net must be an MLP or a TwoLayerNet, not {type(net).__name__}")
-    x, t = net.checked_data(x, t)
+    source = _source(net, x, t, sample_weight)
     n = x.shape[0]
-    data: Arrays = (x, t)
-    if sample_weight is not None:
-        if gradient != "backprop":
-            raise ValueError(f"sample_weight needs gradient='backprop', not {gradient!r}")
-        data = (x, t, net.checked_weights(sample_weight, n))
+    if sample_weight is not None and gradient != "backprop":
+        raise ValueError(f"sample_weight needs gradient='backprop', not {gradient!r}")
     if validation is not None:
         validation = _checked_validation(net, validation)
     batch_size = positive_integer(batch_size, "batch_size")
@@ -268,7 +266,6 @@ def fit(
         lambda: open_checkpoints(checkpoint, resumable, resume=resume), resumable
     )
     history.reserve(total)
-    source = Resident(net.placement.take, data)
     weight = (share.stop - share.start) / batch_size
     step = make_step(net, rule, compute, source, group.reducer(net.params), weight)
     run = net.placement.runner(step, state, source.data)
@@ -278,6 +275,10 @@ def fit(
     lengths = [block_steps if callable(block_steps) else _to_multiple(block_steps)]
     if checkpoint is not None:
         lengths.append(_to_multiple(checkpoint_every))
+    if isinstance(source, Staged):
+        most = source.most_steps(batch_size)
+        period = most if callable(block_steps) else block_steps
+        lengths.append(lambda done: most - done % period % most)
 
     def blocks() -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...], dict[str, Any]]]:
         """The steps of each block, their inputs, and the place in the batch order behind them."""
@@ -288,9 +289,15 @@ def fit(
             yield np.arange(done, end), source.inputs(rows), order.state()
             done = end
 
-    with _interruption(terminate=checkpoint is not None) as interrupted, _closing(watchers):
+    # What a callable answers may depend on the blocks before: it is asked when they are done.
+    staged = isinstance(source, Staged) and not callable(block_steps) and not callable(shuffle)
+    with (
+        _interruption(terminate=checkpoint is not None) as interrupted,
+        _closing(watchers),
+        ahead(blocks()) if staged else contextlib.nullcontext(blocks()) as coming,
+    ):
         start = time.perf_counter() - history.seconds
-        for steps_now, inputs, position in blocks():
+        for steps_now, inputs, position in coming:
             done = history.steps
             counted = earlier + steps_now
             coefficients = rule.coefficients(counted + 1, _rates(schedule, counted))
@@ -324,6 +331,8 @@ def fit(
                 if checkpoint_errors == "stop" and history.stopped is None:
                     reason = f"no checkpoint could be written after step {history.steps}: {error}"
                     history.stopped = group.agree(None if error is None else reason)
+            if history.stopped is not None:
+                break
         history.seconds = time.perf_counter() - start
     return history
 
@@ -357,6 +366,13 @@ def make_step(
 
 def evaluate(net: MLP, x: Array, t: Array) -> tuple[float, float | None]:
     """Loss and accuracy (None for values) as numbers; waits for the device."""
+    if on_disk(x, t):
+        n = x.shape[0]
+        parts = [(x.shape[0] / n, evaluate(net, x, t)) for x, t in Staged(net, x, t).pieces()]
+        loss = math.fsum(share * part[0] for share, part in parts)
+        if net.output.correct is None:
+            return loss, None
+        return loss, math.fsum(share * part[1] for share, part in parts)
     to_host = net.placement.to_host
     loss = float(to_host(net.loss(x, t)))
     if net.output.correct is None:
@@ -401,10 +417,22 @@ def _gradients(net: MLP) -> dict[str, Callable[..., tuple[Array, Params]]]:
     return {"backprop": net.backpropagate, "numerical": net.differentiate}
 
 
+def _source(net: MLP, x: Array, t: Array, sample_weight: Array | None) -> Source:
+    if on_disk(x, t):
+        return Staged(net, x, t, sample_weight)
+    data: Arrays = net.checked_data(x, t)
+    if sample_weight is not None:
+        data = (*data, net.checked_weights(sample_weight, data[0].shape[0]))
+    return Resident(net.placement.take, data)
+
+
 def _checked_validation(net: MLP, validation: tuple[Array, Array]) -> tuple[Array, Array]:
     if not isinstance(validation, tuple) or len(validation) != 2:
         raise TypeError("validation must be a pair (x, t)")
     try:
+        if on_disk(*validation):
+            Staged(net, *validation)
+            return validation
         return net.checked_data(*validation)
     except TypeError as error:
         raise TypeError(f"validation: {error}") from None

@@ -18,13 +18,17 @@ from xpnet.checks import file_path, switch
 from xpnet.datasets import download
 from xpnet.datasets.download import DownloadError
 from xpnet.datasets.idx import IDXError, read_idx
+from xpnet.datasets.shards import data_folder, open_shards
+from xpnet.staging import RowsOnDisk
 
 __all__ = [
     "DownloadError",
     "IDXError",
+    "RowsOnDisk",
     "load_fashion_mnist",
     "load_idx",
     "load_mnist",
+    "open_shards",
     "read_idx",
 ]
 
@@ -172,7 +176,7 @@ def load_idx(
     ((10000, 28, 28), dtype('uint8'), (10000, 10))
     """
     form = _Form(normalize, flatten, one_hot_label, place(xp, device, dtype))
-    return _load(_find_files(file_path(directory, "directory")), form)
+    return _load(_find_files(data_folder(directory, "directory", "IDX files")), form)
 
 
 def load_fashion_mnist(
@@ -284,10 +288,6 @@ class _Form:
 
 def _find_files(folder: Path) -> dict[str, Path]:
     """Find the four files in a folder, whatever their spelling and compression."""
-    if not folder.exists():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"expected a folder of IDX files, found the file {folder}")
     paths = {}
     for name in _TRAIN + _TEST:
         spellings = (name, name.replace("-idx", ".idx"))

@@ -110,7 +110,7 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = 4 << 30) -> np.nd
 
 def _read(file: BinaryIO, path: Path, max_bytes: int) -> np.ndarray:
     read, plain = _open_stream(file)
-    dtype, shape = _read_header(read, path)
+    dtype, shape = read_header(read, path)
     promised = math.prod(shape) * dtype.itemsize
     # NumPy counts an empty dimension as 1 when it refuses a shape as too big: so does this.
     counted = math.prod(max(n, 1) for n in shape) * dtype.itemsize
@@ -144,7 +144,8 @@ def _open_stream(file: BinaryIO) -> tuple[_Read, bool]:
     return file.read, True
 
 
-def _read_header(read: _Read, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def read_header(read: _Read, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Read the values' dtype and shape at the start of a file, or raise IDXError."""
     magic = bytes(_read_up_to(read, 4))
     if len(magic) < 4 or magic[:2] != b"\x00\x00":
         raise IDXError(

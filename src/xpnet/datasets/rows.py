@@ -7,6 +7,7 @@ are read first.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -20,6 +21,7 @@ from xpnet.files import FileError, said
 
 __all__ = ["read_rows"]
 
+_MAX_HEADER = 10_000  # bytes, as in NumPy
 _MAX_UNPACKED = 4 << 30  # bytes of an array in an .npz file: zeros pack to a thousandth
 
 
@@ -115,13 +117,24 @@ def _read_npz(path: Path, labels: bool) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _read_npy(file: IO[bytes]) -> np.ndarray:
     """Read an array in the format of `numpy.lib.format`; no pickles."""
-    headers: dict[Any, Any] = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
+    shape, fortran, dtype = read_npy_header(file)
+    data = bytearray(file.read())
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, whether it lies in Fortran order, and dtype; raises any error of NumPy's."""
+    headers: dict[Any, Any] = {  # with the size of their own length
+        (1, 0): (np.lib.format.read_array_header_1_0, 2),
+        (2, 0): (np.lib.format.read_array_header_2_0, 4),
     }
     version = np.lib.format.read_magic(file)
     if version not in headers:
         raise ValueError(f"version {version} of the format")
-    shape, fortran, dtype = headers[version](file)
-    data = bytearray(file.read())
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    parse, size = headers[version]
+    start = file.read(size)
+    length = int.from_bytes(start, "little")
+    if length > _MAX_HEADER:  # NumPy would allocate it before it refuses it
+        raise ValueError(f"a header of {length} bytes; expected at most {_MAX_HEADER}")
+    shape, fortran, dtype = parse(io.BytesIO(start + file.read(length)))
+    return shape, fortran, dtype
