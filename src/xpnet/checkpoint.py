@@ -224,9 +224,9 @@ class Resumable:
     ) -> None:
         now = json.loads(json.dumps(self.history.settings))
         free = ("steps", "weight_init")
-        other = [key for key in now if key not in free and now[key] != told["settings"].get(key)]
+        was = {"dropout": 0.0, **told["settings"]}.get  # older ones do not say it
+        other = [key for key in now if key not in free and now[key] != was(key)]
         if other:
-            was = told["settings"].get
             pairs = ", ".join(f"{key} {was(key)!r}, now {now[key]!r}" for key in other)
             raise ValueError(f"the checkpoint is of a training with other settings: {pairs}")
         if len(told["callbacks"]) != len(self.callbacks):
@@ -234,10 +234,10 @@ class Resumable:
                 f"the checkpoint has the states of {len(told['callbacks'])} callbacks; "
                 f"{len(self.callbacks)} of those given have one"
             )
-        was, here = told["environment"], self.history.environment
+        here = self.history.environment
         changed = [
             f"{key} {value}, now {here.get(key)}"
-            for key, value in was.items()
+            for key, value in told["environment"].items()
             if value != here.get(key)
         ]
         if changed:
