@@ -52,6 +52,7 @@ def kinds(here, folder):
         "whole": {"whole_epochs": True, "steps": 30, "learning_rate": Cosine(0.5, 30)},
         "numerical": {"gradient": "numerical", "steps": 30},
         "unseeded": {"seed": None, "steps": 30},
+        "dropout": {"dropout": 0.3, "steps": 30},
     }.items():
         net = xpnet.MLP([6, 8, 3], activation="tanh", l2=0.1, dtype="float64", seed=1, **here)
         history = xpnet.fit(net, x, t, batch_size=101, distributed=TOGETHER, **options)

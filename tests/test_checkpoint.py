@@ -16,6 +16,7 @@ import xpnet
 from xpnet import MLP, CheckpointWarning, EarlyStopping, FileError, fit
 from xpnet.batches import Batches
 from xpnet.checkpoint import Checkpoints
+from xpnet.files import load_arrays, save_arrays
 from xpnet.losses import OUTPUTS
 from xpnet.optimizers import OPTIMIZERS, Cosine
 
@@ -72,6 +73,16 @@ def test_a_resumed_training_is_an_undisturbed_one(lib, tmp_path, name):
     resumed = train(lib, tmp_path / "b", resume=True, **options)
     assert_same(undisturbed, resumed)
     assert resumed[1].seconds > 0
+
+
+def test_dropout_goes_on(lib, tmp_path):
+    """Masks that start anew after a crash would be those of the first steps once more."""
+    options = {"dropout": 0.4, "checkpoint_every": 25, "optimizer": "adam"}
+    undisturbed = train(lib, tmp_path / "a", **options)
+    for crash in (40, 90):
+        with pytest.raises(Crash):
+            train(lib, tmp_path / "b", callbacks=[crash_at(crash)], resume=True, **options)
+    assert_same(undisturbed, train(lib, tmp_path / "b", resume=True, **options))
 
 
 def test_a_finished_training_only_comes_back(lib, tmp_path):
@@ -144,7 +155,7 @@ def test_other_settings_are_refused(tmp_path):
     train(Host(), tmp_path, steps=20)
     for change in (
         {"batch_size": 20}, {"optimizer": "adam"}, {"learning_rate": 0.1}, {"seed": 1},
-        {"shuffle": False}, {"gradient": "numerical"},
+        {"shuffle": False}, {"gradient": "numerical"}, {"dropout": 0.1},
     ):  # fmt: skip
         with pytest.raises(ValueError, match=f"other settings: {next(iter(change))} "):
             train(Host(), tmp_path, resume=True, **change)
@@ -158,6 +169,19 @@ def test_other_settings_are_refused(tmp_path):
         train(Host(), tmp_path, checkpoint_every=0)
     with pytest.raises(ValueError, match="unknown checkpoint_errors 'ignore'"):
         train(Host(), tmp_path, checkpoint_errors="ignore")
+
+
+def test_a_checkpoint_from_before_there_was_dropout(tmp_path):
+    """It does not say that it has none; it goes on all the same."""
+    undisturbed = train(Host())
+    train(Host(), tmp_path, steps=60)
+    path = Checkpoints(tmp_path).files()[0]
+    arrays, told = load_arrays(path)
+    del told["settings"]["dropout"]
+    save_arrays(path, arrays, told)
+    with pytest.raises(ValueError, match=r"other settings: dropout 0\.0, now 0\.1"):
+        train(Host(), tmp_path, resume=True, dropout=0.1)
+    assert_same(undisturbed, train(Host(), tmp_path, resume=True))
 
 
 def test_another_environment_is_said(tmp_path, monkeypatch):

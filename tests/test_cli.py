@@ -535,6 +535,18 @@ def test_resume_refuses_what_is_no_run(run, tmp_path):
     assert "options.json is damaged" in refused(run("train", "--resume", "run"))
 
 
+def test_dropout_is_an_option_of_a_run(run, tmp_path):
+    """It reaches the training, and a resumed run goes on with it."""
+    assert run("train", *FAST, "--out", "plain")[0] == 0
+    assert run("train", *FAST, "--out", "run", "--dropout", "0.5")[0] == 0
+    histories = read(tmp_path / "plain"), read(tmp_path / "run")
+    assert [history["settings"]["dropout"] for history in histories] == [0.0, 0.5]
+    assert histories[0]["loss"] != histories[1]["loss"]
+    assert run("train", "--resume", "run", "--steps", 60)[0] == 0
+    assert read(tmp_path / "run")["settings"]["dropout"] == 0.5
+    assert "--dropout" in refused(run("train", *FAST, "--dropout", "1"))
+
+
 def test_force_replaces_a_run(run):
     """The new run's checkpoints are its own."""
     assert run("train", *FAST, "--out", "run")[0] == 0

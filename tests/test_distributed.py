@@ -92,7 +92,7 @@ def test_the_number_of_ranks_changes_rounding_only(lib, ranks, folder):
             assert_alike(found)
             np.testing.assert_allclose(found[0]["loss"], one["loss"], rtol=bound)
     assert_alike(outcomes(folder / "several", "unseeded", ranks))
-    for name in ("sgd", "adam", "nesterov", "whole", "numerical"):
+    for name in ("sgd", "adam", "nesterov", "whole", "numerical", "dropout"):
         (one,) = outcomes(folder / "one", name, 1)
         found = outcomes(folder / "several", name, ranks)
         assert_alike(found)

@@ -42,8 +42,8 @@ def make(lib, sizes, dtype="float64", **kwargs):
     return net
 
 
-def torch_oracle(net, params, x, indices, l2):
-    """Loss and gradients by Torch's autograd, in float64."""
+def torch_oracle(net, params, x, indices, l2, masks=None):
+    """Loss and gradients by Torch's autograd, in float64; `masks` as `backpropagate`'s."""
     torch = pytest.importorskip("torch", reason="the oracle is Torch")
     functional = torch.nn.functional
     p = {k: torch.tensor(v, dtype=torch.float64, requires_grad=True) for k, v in params.items()}
@@ -59,6 +59,7 @@ def torch_oracle(net, params, x, indices, l2):
         z = z @ p[f"W{i}"] + p[f"b{i}"]
         if i < net.depth:
             z = act(z)
+            z = z if masks is None else z * torch.tensor(masks[i - 1])
     t = torch.tensor(indices)
     rows = functional.one_hot(t, z.shape[1]).double()
     loss = {
@@ -85,6 +86,28 @@ def test_loss_and_gradient_against_autograd(lib, depth, activation, output, form
 def test_an_activation_of_your_own(lib):
     """A user's activation is used forward and backward as the built-in ones are."""
     _agrees(lib, make(lib, [5, 4, 3], activation=SOFTPLUS), "indices", 0.0)
+
+
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, SOFTPLUS])
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_dropout_against_autograd(lib, depth, activation):
+    """A mask that misses forward or backward, is another layer's, or reaches the derivative."""
+    net = make(lib, SIZES[depth], activation=activation, l2=0.1)
+    x, indices, rows = batch()
+    units = SIZES[depth][1:-1]
+    kept = np.random.default_rng(3).random((len(x), sum(units))) < 0.7
+    ends = np.cumsum(units)
+    params = {k: lib.host(v) for k, v in net.params.items()}
+    by_hand = [mask / 0.7 for mask in np.split(kept.astype(float), ends[:-1], axis=1)]
+    value, slopes = torch_oracle(net, params, x, indices, 0.1, by_hand)
+    masks = net.masks(lib.array(kept), 1 / 0.7)
+    loss, gradient = net.backpropagate(net.params, lib.array(x), lib.array(rows), masks=masks)
+    np.testing.assert_allclose(lib.host(loss), value, rtol=1e-12)
+    for key, slope in slopes.items():
+        np.testing.assert_allclose(
+            lib.host(gradient[key]), slope, rtol=1e-12, atol=1e-12 * np.abs(slope).max(),
+            err_msg=key,
+        )  # fmt: skip
 
 
 def _agrees(lib, net, form, l2):

@@ -31,7 +31,7 @@ import xpnet
 import xpnet.sklearn
 from xpnet.sklearn import MLPClassifier, MLPRegressor
 
-OWN = {"class_weight", "xp", "device", "dtype"}
+OWN = {"class_weight", "dropout", "xp", "device", "dtype"}
 PAIRS = [
     (MLPClassifier, neural_network.MLPClassifier),
     (MLPRegressor, neural_network.MLPRegressor),
@@ -416,6 +416,49 @@ def test_sparse_is_dense():
         np.testing.assert_array_equal(model.predict(kind(X)), dense.predict(X))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", ["multiclass", "regression"])
+def test_dropout(lib, kind, monkeypatch):
+    """In training only, the same for the same random_state, wherever the work is done."""
+    X, y = data(kind, 450)
+    ours, _ = pair(kind, max_iter=15)
+    ours.set_params(dropout=0.4, **lib.kwargs)
+    model = clone(ours).fit(X, y)
+    assert model.history_.settings["dropout"] == 0.4
+    plain = clone(ours).set_params(dropout=0.0).fit(X, y)
+    host = clone(ours).set_params(xp=None, device=None).fit(X, y)
+    np.testing.assert_allclose(model.loss_curve_, host.loss_curve_, rtol=1e-9)
+    assert abs(model.loss_curve_[0] / plain.loss_curve_[0] - 1) > 1e-3
+    np.testing.assert_array_equal(model.predict(X), model.predict(X))
+    # An epoch may take several blocks, which changes nothing.
+    monkeypatch.setattr(xpnet.training, "MASK_BYTES", 2 * 150 * 100)
+    blocks = clone(ours).fit(X, y)
+    assert blocks.history_.block_steps[:3] == [2, 4, 6]
+    assert (blocks.n_iter_, blocks.t_) == (model.n_iter_, model.t_)
+    np.testing.assert_allclose(blocks.loss_curve_, model.loss_curve_, rtol=1e-15)
+    np.testing.assert_array_equal(blocks.coefs_[0], model.coefs_[0])
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_dropout_goes_on(warm_start):
+    """The masks of an epoch must not be those of the last, with a number for random_state too."""
+    X, y = data("multiclass")
+    # Nothing but the masks differs from call to call.
+    model = MLPClassifier(
+        dropout=0.5, random_state=0, max_iter=1, learning_rate_init=1e-12, shuffle=False, tol=0.0,
+        warm_start=warm_start,
+    )  # fmt: skip
+    losses = []
+    for _ in range(4):
+        if warm_start:
+            with pytest.warns(ConvergenceWarning):
+                model.fit(X, y)
+        else:
+            model.partial_fit(X, y, classes=[0, 1, 2])
+        losses.append(model.loss_)
+    assert np.diff(np.sort(losses)).min() > 1e-5
+
+
 def test_class_weight():
     """Weights of classes are weights of their rows, and multiply those that are given."""
     X, y = data("binary", 200)
@@ -664,6 +707,8 @@ def test_verbose_says_what_scikit_learn_says(parameters, capsys):
         ({"beta_1": 1.0}, "beta_1 must be below 1"),
         ({"epsilon": 0.0}, "epsilon must be finite and above 0"),
         ({"n_iter_no_change": 0}, "n_iter_no_change must be at least 1"),
+        ({"dropout": 1.0}, "dropout must be below 1"),
+        ({"dropout": 0.5, "solver": "lbfgs"}, "dropout needs the solver 'sgd' or 'adam'"),
         ({"xp": np}, "xp must be a name such as 'torch', not a module"),
         ({"xp": "tensorflow"}, "unknown backend 'tensorflow'"),
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64'"),

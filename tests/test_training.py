@@ -10,7 +10,7 @@ import pytest
 
 import xpnet
 from xpnet import MLP, NonFiniteLoss, TwoLayerNet, fit, training
-from xpnet.batches import Batches
+from xpnet.batches import Batches, Masks
 from xpnet.optimizers import OPTIMIZERS, Optimizer
 
 
@@ -121,6 +121,100 @@ def test_whole_epochs():
     np.testing.assert_array_equal(order.take(4), expected)
     plain = Batches(10, 5, seed=5, whole_epochs=True)
     np.testing.assert_array_equal(plain.take(6), Batches(10, 5, seed=5).take(6))
+
+
+@pytest.mark.parametrize("dropout", [0.5, 0.1, 2**-16, 0.999999999])
+def test_masks_keep_the_mean(dropout):
+    """As many units are dropped as asked for, and what is kept makes up for them."""
+    masks = Masks(100, 101, dropout, seed=0)
+    kept = masks.take(300)
+    assert (kept.shape, kept.dtype) == ((300, 100, 101), np.bool_)
+    share = 1 / masks.scale
+    assert abs(share - (1 - dropout)) <= 2**-16
+    deviation = (share * (1 - share)) ** 0.5
+    assert abs(kept.mean() - share) < 5 * deviation / kept.size**0.5
+    for axis, of_how_many in ((0, 300), (1, 100), (2, 101)):
+        # One row, unit or step that differs from the others would stand out.
+        means = kept.mean(axis=tuple({0, 1, 2} - {axis}))
+        bound = 6 * deviation * (of_how_many / kept.size) ** 0.5
+        assert np.abs(means - share).max() < bound + 2 * of_how_many / kept.size
+
+
+def test_masks_do_not_depend_on_blocks():
+    """Nor on each other: one for each step, and none of them is the batch order's stream."""
+    masks = Masks(3, 5, 0.4, seed=7)
+    parts = np.concatenate([masks.take(1), masks.take(4), masks.take(2)])
+    np.testing.assert_array_equal(parts, Masks(3, 5, 0.4, seed=7).take(7))
+    assert not np.array_equal(parts, Masks(3, 5, 0.4, seed=8).take(7))
+    assert not np.array_equal(parts[:6], parts[1:])
+    assert not np.array_equal(Masks(3, 5, 0.4, None).take(7), Masks(3, 5, 0.4, None).take(7))
+    raw = np.random.default_rng(7).bit_generator.random_raw(4)
+    assert not np.array_equal(raw, Masks(3, 5, 0.4, seed=7)._bits.random_raw(4))
+    rows = Batches(10, 4, seed=5, masks=Masks(4, 5, 0.4, seed=5)).take(6)
+    np.testing.assert_array_equal(rows, Batches(10, 4, seed=5).take(6))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_dropout_equals_the_textbook_loop(lib, name, monkeypatch):
+    """The same masks on every backend, one a step, in training only, however long a block is."""
+    rule = OPTIMIZERS[name]()
+
+    def new(**where):
+        return MLP([6, 5, 4, 3], activation="tanh", dtype="float64", seed=0, **where)
+
+    x, t = blobs()
+    options = {"optimizer": name, "learning_rate": 0.05, "steps": 23, "dropout": 0.3, "seed": 4}
+    look = {"validation": (lib.array(x), lib.array(t))}
+    net, history = train(lib, net=new(**lib.kwargs), **options, **look)
+
+    host = new()
+    slots = rule.slots(host.params)
+    order, masks = Batches(len(x), 20, 4), Masks(20, 9, 0.3, 4)
+    losses = []
+    for step in range(1, 24):
+        rows, kept = order.take(1)[0], masks.take(1)[0]
+        both = [kept[:, :5] * masks.scale, kept[:, 5:] * masks.scale]
+        loss, gradient = host.backpropagate(host.params, x[rows], np.eye(3)[t[rows]], masks=both)
+        if rule.folds_rate:
+            gradient = {k: 0.05 * g for k, g in gradient.items()}
+        numbers = rule.coefficients(np.asarray([step]), np.asarray([0.05])).tolist()[0]
+        rule.update(host.params, gradient, slots, numbers)
+        losses.append(loss)
+    np.testing.assert_allclose(history.loss, losses, rtol=1e-11)
+    assert history.settings["dropout"] == 0.3
+    for key, p in host.params.items():
+        np.testing.assert_allclose(lib.host(net.params[key]), p, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(lib.host(net.predict(lib.array(x))), host.predict(x), rtol=1e-8)
+    np.testing.assert_allclose(history.validation_loss, [float(host.loss(x, t))], rtol=1e-8)
+
+    monkeypatch.setattr(training, "MASK_BYTES", 500)  # those of two steps
+    again, short = train(lib, net=new(**lib.kwargs), **options)
+    assert short.block_steps == [*range(2, 23, 2), 23]
+    np.testing.assert_array_equal(short.loss, history.loss)
+    for key, p in net.params.items():
+        np.testing.assert_array_equal(lib.host(again.params[key]), lib.host(p))
+
+
+def test_backends_agree_with_dropout(lib, mnist):
+    """The same seed means the same masks: at a real size and in float32, too."""
+    (x, t), _ = mnist
+    curves = []
+    for where in ({}, lib.kwargs):
+        here = xpnet.place(**where)
+        net = MLP([784, 100, 10], activation="relu", seed=0, **where)
+        steps = 30 if lib.name.startswith("strict") else 300
+        history = fit(net, here.floats(x), here.asarray(t), steps=steps, dropout=0.5)
+        curves.append(history.loss)
+    assert np.max(np.abs(curves[1] - curves[0])) <= 1e-3
+
+
+def test_dropout_without_hidden_layers(lib):
+    """There is nothing to drop: the training is the same, bit for bit."""
+    curves = []
+    for dropout in (0.0, 0.5):
+        net = MLP([6, 3], dtype="float64", seed=0, **lib.kwargs)
+        curves.append(train(lib, net=net, dropout=dropout)[1].loss)
+    np.testing.assert_array_equal(curves[0], curves[1])
 
 
 def test_an_order_of_your_own(lib):
@@ -369,6 +463,11 @@ def test_blocks_follow_the_size():
     ({"learning_rate": lambda steps: 0.1}, ValueError, "the schedule must return 60 finite rates"),
     ({"optimizer": "lbfgs"}, ValueError, "unknown optimizer 'lbfgs'; known are 'sgd', 'momentum'"),
     ({"gradient": "exact"}, ValueError, "unknown gradient 'exact'; known are 'backprop', 'numer"),
+    ({"dropout": 1.0}, ValueError, "dropout must be below 1, not 1.0"),
+    ({"dropout": -0.1}, ValueError, "dropout must be finite and at least 0, not -0.1"),
+    ({"dropout": "some"}, TypeError, "dropout must be a number, not str"),
+    ({"dropout": 0.1, "gradient": "numerical"}, ValueError,
+     "dropout needs gradient='backprop', not 'numerical'"),
     ({"validation": 3}, TypeError, r"validation must be a pair \(x, t\)"),
 ])
 def test_bad_arguments(change, error, message):

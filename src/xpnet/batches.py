@@ -1,13 +1,68 @@
-"""The order in which a training takes its rows, and where it takes them from."""
+"""The order in which a training takes its rows, and where it takes them from; dropout's masks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
 from .backend import Array, Arrays
+
+
+class Masks:
+    """Which hidden units each row of a batch keeps, for one batch after the other: dropout.
+
+    They are drawn for the whole batch, whoever takes which rows of it. The stream is independent
+    of the batch order's, which has the same seed.
+
+    Parameters
+    ----------
+    batch_size, units : int
+        `units` are those of all hidden layers together.
+    dropout : float
+        The probability that a unit is dropped, in [0, 1); rounded to a multiple of 2⁻¹⁶.
+    seed : int, optional
+        None draws anew each time.
+
+    Attributes
+    ----------
+    scale : float
+        What the units that are kept are multiplied by: 1 / (1 - dropout), of the rounded one.
+
+    Examples
+    --------
+    >>> masks = Masks(2, 3, 0.5, seed=0)
+    >>> masks.take(1).shape, masks.scale
+    ((1, 2, 3), 2.0)
+    """
+
+    def __init__(self, batch_size: int, units: int, dropout: float, seed: int | None) -> None:
+        self._shape = batch_size, units
+        # Two random bytes a unit: a third of the time that floats take.
+        self._dropped = min(round(dropout * 2**16), 2**16 - 1)
+        self.scale = 2**16 / (2**16 - self._dropped)
+        sequence = np.random.SeedSequence(seed, spawn_key=(1,))
+        self._bits: np.random.BitGenerator = np.random.PCG64(sequence)
+
+    def take(self, count: int) -> np.ndarray:
+        """Return those of the next batches, (count, batch_size, units), True where kept."""
+        kept = np.empty((count, *self._shape), dtype=np.bool_)
+        # Whole words for each batch: what is drawn does not depend on how many are taken at once.
+        words = -(-math.prod(self._shape) // 4)
+        for batch in kept.reshape(count, -1):
+            drawn = self._bits.random_raw(words).astype("<u8", copy=False).view("<u2")
+            np.greater_equal(drawn[: batch.size], self._dropped, out=batch)
+        return kept
+
+    def state(self) -> dict[str, Any]:
+        """Return where the stream is, as what JSON can hold."""
+        return dict(self._bits.state)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` has returned."""
+        self._bits.state = state
 
 
 class Batches:
@@ -23,6 +78,8 @@ class Batches:
     whole_epochs : bool
         A pass ends with a batch, which takes the rows that it lacks from the pass's beginning.
         False: from the next pass.
+    masks : Masks, optional
+        Where they go on is part of the state.
 
     Examples
     --------
@@ -40,7 +97,9 @@ class Batches:
         *,
         shuffle: bool | Callable[[], np.ndarray] = True,
         whole_epochs: bool = False,
+        masks: Masks | None = None,
     ) -> None:
+        self.masks = masks
         self._n, self._batch_size, self._shuffle = n, batch_size, shuffle
         self._lacking = -n % batch_size if whole_epochs else 0
         self._rng = np.random.default_rng(seed)
@@ -61,13 +120,16 @@ class Batches:
 
     def state(self) -> dict[str, Any]:
         """Return where the order is, as what JSON can hold."""
-        return {"pass": self._start, "position": self._position}
+        masks = {} if self.masks is None else {"masks": self.masks.state()}
+        return {"pass": self._start, "position": self._position, **masks}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` has returned."""
         self._rng.bit_generator.state = state["pass"]
         self._new_pass()
         self._position = int(state["position"])
+        if self.masks is not None:
+            self.masks.restore(state["masks"])
 
     def _new_pass(self) -> None:
         self._start = self._rng.bit_generator.state

@@ -232,9 +232,9 @@ class Resumable:
         """Go on from what `state` has returned; raise where the training is another one."""
         now = json.loads(json.dumps(self.history.settings))
         free = ("steps", "weight_init")
-        other = [key for key in now if key not in free and now[key] != told["settings"].get(key)]
+        was = {"dropout": 0.0, **told["settings"]}.get  # older ones do not say it
+        other = [key for key in now if key not in free and now[key] != was(key)]
         if other:
-            was = told["settings"].get
             pairs = ", ".join(f"{key} {was(key)!r}, now {now[key]!r}" for key in other)
             raise ValueError(f"{whose} a training with other settings: {pairs}")
         if len(told["callbacks"]) != len(self.callbacks):
@@ -260,7 +260,7 @@ class Resumable:
         here = self.history.environment
         changed = [
             f"{key} {value}, now {here.get(key)}"
-            for key, value in was.items()
+            for key, value in told["environment"].items()
             if value != here.get(key)
         ]
         if changed:

@@ -91,6 +91,14 @@ def finite_number(value: float, name: str, *, minimum: float, exclusive: bool = 
     return number
 
 
+def below_one(value: float, name: str) -> float:
+    """Return `value` as a float, or raise where it is not at least 0 and below 1."""
+    number = finite_number(value, name, minimum=0.0)
+    if number >= 1.0:
+        raise ValueError(f"{name} must be below 1, not {value!r}")
+    return number
+
+
 def positive_integer(value: int, name: str) -> int:
     """Return `value` as an int, or raise where it is no whole number above 0."""
     return _whole_number(value, name, 1)

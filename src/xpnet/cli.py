@@ -224,6 +224,12 @@ def net_options(command: Command) -> Command:
 def training_options(command: Command) -> Command:
     """Add how a net is trained: ``--optimizer``, ``--batch-size``, ``--steps`` and so on."""
     for option in (
+        click.option(
+            "--dropout",
+            type=click.FloatRange(0.0, 1.0, max_open=True),
+            default=0.0,
+            help="The probability with which a step leaves an output of a hidden layer out.",
+        ),
         click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps."),
         click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]"),
         click.option("--batch-size", type=click.IntRange(min=1), default=100),
@@ -500,6 +506,7 @@ def train(
     batch_size: int,
     steps: int | None,
     epochs: int | None,
+    dropout: float,
     gradient: str,
     validation: int,
     out: Path | None,
@@ -580,6 +587,7 @@ def train(
                 optimizer=optimizer,
                 learning_rate=learning_rate,
                 gradient=gradient,
+                dropout=dropout,
                 validation=held_out,
                 seed=described["seed"],
                 checkpoint=folder / CHECKPOINTS,

@@ -523,16 +523,23 @@ class MLP:
 
     def forward(self, params: Params, x: Array) -> tuple[Array, list[Array], list[Array]]:
         """Logits; each layer's input z; each hidden layer's pre-activation a. Checks nothing."""
-        z, a = [x], []
+        return self._forward(params, x, None)[:3]
+
+    def _forward(
+        self, params: Params, x: Array, masks: Sequence[Array] | None
+    ) -> tuple[Array, list[Array], list[Array], list[Array]]:
+        """What `forward` does, with dropout where there are `masks`; last, z before it."""
+        z, a, y = [x], [], []
         for i in range(1, self.depth):
             pre = z[-1] @ params[f"W{i}"]
             pre += params[f"b{i}"]
             a.append(pre)
-            z.append(self.activation.forward(pre))
+            y.append(self.activation.forward(pre))
+            z.append(y[-1] if masks is None else y[-1] * masks[i - 1])
         # In this memory order their maxima and sums over the few classes run along the many rows.
         logits = (params[f"W{self.depth}"].T @ z[-1].T).T
         logits += params[f"b{self.depth}"]
-        return logits, z, a
+        return logits, z, a, y
 
     def backpropagate(
         self,
@@ -541,17 +548,19 @@ class MLP:
         target: Array,
         scale: Any = None,
         weights: Array | None = None,
+        masks: Sequence[Array] | None = None,
     ) -> tuple[Array, Params]:
         """Loss and gradient at `params`; checks nothing.
 
         `scale` multiplies the gradient. It is applied to the gradient of the logits, the
         smallest array on the way, and passes through everything behind it, which is linear.
         `weights`, (n,), are those of the rows: the loss is the weighted mean.
+        `masks`, one (n, units) for each hidden layer, are what its outputs are multiplied by.
         """
         xp = self.placement.xp
         if weights is not None:
             weights = weights[:, None] * (x.shape[0] / xp.sum(weights))
-        logits, z, a = self.forward(params, x)
+        logits, z, a, y = self._forward(params, x, masks)
         loss, d = self.output.loss(logits, target, 1.0 if scale is None else scale, weights)
         gradient = {}
         for i in range(self.depth, 0, -1):
@@ -559,7 +568,9 @@ class MLP:
             gradient[f"b{i}"] = xp.sum(d, axis=0)
             if i > 1:
                 d = d @ params[f"W{i}"].T
-                d *= self.activation.derivative(a[i - 2], z[i - 1])
+                d *= self.activation.derivative(a[i - 2], y[i - 2])
+                if masks is not None:
+                    d *= masks[i - 2]
         return self._with_l2(loss, params), self._add_l2(gradient, params, scale)
 
     def differentiate(
@@ -726,6 +737,16 @@ class MLP:
         """
         floats = self.placement.floats
         return floats(values.T).T if values.ndim == 2 else floats(values)
+
+    def masks(self, kept: Array, scale: float) -> list[Array]:
+        """From the units that are kept, (n, all hidden units), to a mask for each hidden layer.
+
+        The mask is `scale` where a unit is kept, and 0 where it is not.
+        """
+        factors = self.placement.xp.astype(kept, self.placement.dtype)
+        factors *= scale
+        ends = itertools.pairwise([0, *itertools.accumulate(self.layer_sizes[1:-1])])
+        return [factors[:, start:end] for start, end in ends]
 
     def target_rows(self, t: Array) -> Array:
         """Class indices as one-hot rows; rows as they are. Checks nothing."""

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .checks import array_namespace, finite_number, function, positive_integer
+from .checks import array_namespace, below_one, finite_number, function, positive_integer
 
 Array = Any
 Params = dict[str, Array]
@@ -109,7 +109,7 @@ class Momentum(Optimizer):
     folds_rate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _below_one(self.momentum, "momentum")
+        below_one(self.momentum, "momentum")
 
     def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
         """Move by one step; see `Optimizer.update`."""
@@ -143,7 +143,7 @@ class Nesterov(Optimizer):
     folds_rate: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _below_one(self.momentum, "momentum")
+        below_one(self.momentum, "momentum")
 
     def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
         """Move by one step; see `Optimizer.update`."""
@@ -184,8 +184,8 @@ class Adam(Optimizer):
     slot_names: ClassVar[tuple[str, ...]] = ("mean", "square")
 
     def __post_init__(self) -> None:
-        _below_one(self.beta_1, "beta_1")
-        _below_one(self.beta_2, "beta_2")
+        below_one(self.beta_1, "beta_1")
+        below_one(self.beta_2, "beta_2")
         finite_number(self.epsilon, "epsilon", minimum=0.0, exclusive=True)
 
     def coefficients(self, steps: np.ndarray, learning_rates: np.ndarray) -> np.ndarray:
@@ -261,11 +261,6 @@ OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "adam": Adam,
     "adamw": AdamW,
 }
-
-
-def _below_one(value: float, name: str) -> None:
-    if finite_number(value, name, minimum=0.0) >= 1.0:
-        raise ValueError(f"{name} must be below 1, not {value!r}")
 
 
 # --- schedules: from step numbers, counted from 0, to learning rates ---------------------------

@@ -37,7 +37,7 @@ except ImportError as error:
 
 from .backend import Array, BackendNotAvailable, Placement, backend_of, place, placement_of
 from .callbacks import Progress
-from .checks import finite_number, known, positive_integer
+from .checks import below_one, finite_number, known, positive_integer
 from .network import MLP, Params
 from .optimizers import SGD, Adam, Momentum, Nesterov, Optimizer
 from .training import BLOCK_STEPS, NonFiniteLoss, fit
@@ -105,6 +105,7 @@ class _Epochs:
         several = 1 if each else min(estimator.n_iter_no_change + 1, BLOCK_STEPS // steps)
         self._several = max(1, int(several))
         self.done, self.converged = 0, False
+        self._losses: list[float] = []  # of the epoch that has not ended
         self._best = _copied(net) if score is not None else None
         return self
 
@@ -112,9 +113,10 @@ class _Epochs:
         """Return the steps of the next block: of several epochs where none can be the last.
 
         It is the one after `n_iter_no_change` without improvement at the earliest. What waits at
-        the end of a block (a device, this callback) then waits less often.
+        the end of a block (a device, this callback) then waits less often. `fit` may make it
+        shorter, and an epoch of several blocks.
         """
-        return self._steps * (self._several if self.since == 0 else 1)
+        return self._steps * (self._several if self.since == 0 else 1) - done % self._steps
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the learning rate of each step: of the current epoch, that is."""
@@ -122,7 +124,10 @@ class _Epochs:
 
     def __call__(self, progress: Progress) -> bool:
         """Return True where training should stop."""
-        for losses in progress.losses.reshape(-1, self._steps).tolist():
+        self._losses += progress.losses.tolist()
+        while len(self._losses) >= self._steps:
+            losses = self._losses[: self._steps]
+            del self._losses[: self._steps]
             self._end(math.fsum(losses) / len(losses), progress.net)
         return self.converged
 
@@ -183,6 +188,7 @@ class _Epochs:
         if self._best is not None:
             net.params.update(self._best)
         self._score = self._best = None
+        self._losses = []
         del self._e
 
 
@@ -329,6 +335,11 @@ class BaseMLP(BaseEstimator, abc.ABC):
         # Their alpha / 2 Σw² is of a batch's sum of losses, ours of its mean.
         mean_weight = 1.0 if weights is None else float(np.mean(weights))
         net.l2 = float(self.alpha) / (batch_size * mean_weight)
+        dropout: dict[str, Any] = {}
+        if self.dropout:
+            # The rows trained on, because a number for random_state draws the same in every call.
+            seed = int(rng.randint(2**31 - 1)) + epochs.samples
+            dropout = {"dropout": self.dropout, "seed": seed}
         interrupted = False
         watch = epochs.watch(self, n, per_epoch, score, net)
         try:
@@ -346,6 +357,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 callbacks=[watch],
                 block_steps=watch.block,
                 optimizer_state=epochs.optimizer,
+                **dropout,
             )
             interrupted = (self.history_.stopped or "").startswith("interrupted")
         except KeyboardInterrupt:
@@ -472,9 +484,12 @@ class BaseMLP(BaseEstimator, abc.ABC):
             positive_integer(self.n_iter_no_change, "n_iter_no_change")
         if self.batch_size != "auto":
             positive_integer(self.batch_size, "batch_size")
-        fraction = finite_number(self.validation_fraction, "validation_fraction", minimum=0.0)
-        if fraction >= 1.0:
-            raise ValueError(f"validation_fraction must be below 1, not {fraction!r}")
+        below_one(self.validation_fraction, "validation_fraction")
+        if below_one(self.dropout, "dropout") and self.solver == "lbfgs":
+            raise ValueError(
+                "dropout needs the solver 'sgd' or 'adam': 'lbfgs' minimises one function, and "
+                "with dropout it is another one each time"
+            )
         self._optimizer()
         if self.xp is not None and not isinstance(self.xp, str):
             raise TypeError(
@@ -664,7 +679,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     The parameters, their defaults and their meaning are those of
     ``sklearn.neural_network.MLPClassifier``, and so are the fitted attributes; `class_weight`,
-    `xp`, `device`, `dtype`, `net_` and `history_` are new. With
+    `dropout`, `xp`, `device`, `dtype`, `net_` and `history_` are new. With
     ``sklearn.set_config(array_api_dispatch=True)`` the input may be an array of any library, and
     everything follows X: library, device and dtype. Without it, NumPy goes in and comes out.
 
@@ -718,6 +733,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     class_weight : dict or "balanced", optional
         Weights of the classes, multiplied with `sample_weight`; "balanced": inversely
         proportional to their frequencies.
+    dropout : float
+        For "adam" and "sgd": in [0, 1), the probability with which each output of a hidden layer
+        is left out in a step of training, as for `xpnet.fit`. The losses are those with dropout;
+        predictions and validation scores have none.
     xp : str, optional
         "torch", "cupy" or "jax": where NumPy input is sent to; what comes out is NumPy again.
         None: the work is done where X is.
@@ -790,6 +809,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         class_weight: Mapping[Any, float] | str | None = None,
+        dropout: float = 0.0,
         xp: str | None = None,
         device: Any = None,
         dtype: str | None = None,
@@ -818,6 +838,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
         self.class_weight = class_weight
+        self.dropout = dropout
         self.xp = xp
         self.device = device
         self.dtype = dtype
@@ -1004,10 +1025,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor: scikit-learn's, where X lives.
 
     The parameters, their defaults and their meaning are those of
-    ``sklearn.neural_network.MLPRegressor``, and so are the fitted attributes; `xp`, `device`,
-    `dtype`, `net_` and `history_` are new. With ``sklearn.set_config(array_api_dispatch=True)``
-    the input may be an array of any library, and everything follows X: library, device and dtype.
-    Without it, NumPy goes in and comes out.
+    ``sklearn.neural_network.MLPRegressor``, and so are the fitted attributes; `dropout`,
+    `xp`, `device`, `dtype`, `net_` and `history_` are new. With
+    ``sklearn.set_config(array_api_dispatch=True)`` the input may be an array of any library, and
+    everything follows X: library, device and dtype. Without it, NumPy goes in and comes out.
 
     Parameters
     ----------
@@ -1059,6 +1080,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Epochs without improvement before it stops.
     max_fun : int
         Evaluations of the loss at most, for "lbfgs".
+    dropout : float
+        For "adam" and "sgd": in [0, 1), the probability with which each output of a hidden layer
+        is left out in a step of training, as for `xpnet.fit`. The losses are those with dropout;
+        predictions and validation scores have none.
     xp : str, optional
         "torch", "cupy" or "jax": where NumPy input is sent to; what comes out is NumPy again.
         None: the work is done where X is.
@@ -1129,6 +1154,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        dropout: float = 0.0,
         xp: str | None = None,
         device: Any = None,
         dtype: str | None = None,
@@ -1157,6 +1183,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.dropout = dropout
         self.xp = xp
         self.device = device
         self.dtype = dtype

@@ -17,10 +17,18 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, Arrays, Step
-from .batches import Batches, Resident, Source
+from .batches import Batches, Masks, Resident, Source
 from .callbacks import Progress
 from .checkpoint import BY_CALLBACK, Resumable, open_checkpoints
-from .checks import finite_number, function, known, positive_integer, seed_or_none, switch
+from .checks import (
+    below_one,
+    finite_number,
+    function,
+    known,
+    positive_integer,
+    seed_or_none,
+    switch,
+)
 from .distributed import Alone, join
 from .history import History
 from .network import MLP, Params
@@ -33,6 +41,9 @@ Callback = Callable[["Progress"], Any]
 # What is asked of the device at once: callbacks, Ctrl-C and progress wait for a block to end.
 BLOCK_STEPS = 100
 BLOCK_OPERATIONS = 2e10
+
+# The masks of a block take at most so much, where a step's do not take more.
+MASK_BYTES = 64 * 2**20
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -68,6 +79,7 @@ def fit(
     shuffle: bool | Callable[[], np.ndarray] = True,
     whole_epochs: bool = False,
     sample_weight: Array | None = None,
+    dropout: float = 0.0,
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -119,6 +131,13 @@ def fit(
     sample_weight : array, (n,), optional
         Weights of the rows, at least 0, of the net's library: the loss of a batch is their
         weighted mean. For gradient "backprop".
+    dropout : float
+        In [0, 1): in each step each output of a hidden layer is 0 with this probability, for
+        each row anew, and the others are divided by 1 - dropout (Srivastava et al., *Dropout: a
+        simple way to prevent neural networks from overfitting*, 2014). Drawn on the host, from
+        `seed`; the probability is rounded to a multiple of 2⁻¹⁶. The losses of the steps are
+        those with dropout; validation and prediction have none. Without effect where there is no
+        hidden layer. For gradient "backprop".
     callbacks : sequence of callables
         Each is called with a `Progress` after every block; training stops where one returns
         True. One that has a method `close` has it called at the end, whatever ended it.
@@ -196,6 +215,9 @@ def fit(
     n = x.shape[0]
     if sample_weight is not None and gradient != "backprop":
         raise ValueError(f"sample_weight needs gradient='backprop', not {gradient!r}")
+    dropout = below_one(dropout, "dropout")
+    if dropout and gradient != "backprop":
+        raise ValueError(f"dropout needs gradient='backprop', not {gradient!r}")
     if validation is not None:
         validation = _checked_validation(net, validation)
     batch_size = positive_integer(batch_size, "batch_size")
@@ -253,6 +275,7 @@ def fit(
             "optimizer": {"name": type(rule).__name__, **_fields(rule)},
             "learning_rate": _described(schedule),
             "gradient": gradient,
+            "dropout": dropout,
             "seed": seed,
         },
         environment={**_environment(net), "ranks": group.size},
@@ -260,14 +283,16 @@ def fit(
     kept = {} if optimizer_state is None else optimizer_state
     state = {"params": net.params, "slots": kept.setdefault("slots", rule.slots(net.params))}
     earlier = kept.setdefault("steps", 0)
-    order = Batches(n, batch_size, seed, shuffle=shuffle, whole_epochs=whole_epochs)
+    units = sum(net.layer_sizes[1:-1])
+    masks = Masks(batch_size, units, dropout, seed) if dropout and units else None
+    order = Batches(n, batch_size, seed, shuffle=shuffle, whole_epochs=whole_epochs, masks=masks)
     resumable = Resumable(net, state["slots"], order, history, watchers)
     checkpoints = group.begin(
         lambda: open_checkpoints(checkpoint, resumable, resume=resume), resumable
     )
     history.reserve(total)
     weight = (share.stop - share.start) / batch_size
-    step = make_step(net, rule, compute, source, group.reducer(net.params), weight)
+    step = make_step(net, rule, compute, source, masks, group.reducer(net.params), weight)
     run = net.placement.runner(step, state, source.data)
 
     # Steps to the end of a block. Blocks end at multiples, wherever they start: a run that is
@@ -279,14 +304,18 @@ def fit(
         most = source.most_steps(batch_size)
         period = most if callable(block_steps) else block_steps
         lengths.append(lambda done: most - done % period % most)
+    if masks is not None:
+        lengths.append(_to_multiple(max(1, MASK_BYTES // (batch_size * units))))
 
     def blocks() -> Iterator[tuple[np.ndarray, tuple[np.ndarray, ...], dict[str, Any]]]:
         """The steps of each block, their inputs, and the place in the batch order behind them."""
         done = history.steps
         while done < total and history.stopped is None:
             end = min(total, *(done + length(done) for length in lengths))
-            rows = order.take(end - done)[:, share]
-            yield np.arange(done, end), source.inputs(rows), order.state()
+            inputs = source.inputs(order.take(end - done)[:, share])
+            if masks is not None:
+                inputs = (*inputs, masks.take(end - done)[:, share])
+            yield np.arange(done, end), inputs, order.state()
             done = end
 
     # What a callable answers may depend on the blocks before: it is asked when they are done.
@@ -342,22 +371,28 @@ def make_step(
     optimizer: Optimizer,
     compute: Callable[..., tuple[Array, Params]],
     source: Source,
+    masks: Masks | None = None,
     reduce: Callable[[Params], Params] = lambda gradient: gradient,
     weight: float = 1.0,
 ) -> Step:
     """Return the step: batch → forward → loss → backward → update.
 
     It is one function of arrays, written once; how many of them run, and whether they are
-    looped, compiled or captured, is the backend's affair. Where each of several ranks computes a
-    part of the batch, `weight` is the part's size, and `reduce` adds the gradients up.
+    looped, compiled or captured, is the backend's affair. Where there are `masks`, the last of
+    its inputs are theirs. Where each of several ranks computes a part of the batch, `weight` is
+    the part's size, and `reduce` adds the gradients up.
     """
 
     def step(
         state: dict[str, Any], data: Arrays, inputs: Arrays, numbers: Sequence[Any]
     ) -> Array:
+        more: dict[str, Any] = {}
+        if masks is not None:
+            inputs, kept = inputs[:-1], inputs[-1]
+            more["masks"] = net.masks(kept, masks.scale)
         x, t, *weights = source.batch(data, inputs)
         scale = weight * numbers[0] if optimizer.folds_rate else weight
-        loss, gradient = compute(state["params"], x, net.target_rows(t), scale, *weights)
+        loss, gradient = compute(state["params"], x, net.target_rows(t), scale, *weights, **more)
         optimizer.update(state["params"], reduce(gradient), state["slots"], numbers)
         return loss
 
