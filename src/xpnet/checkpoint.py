@@ -260,7 +260,7 @@ class Resumable:
         here = self.history.environment
         changed = [
             f"{key} {value}, now {here.get(key)}"
-            for key, value in told["environment"].items()
+            for key, value in was.items()
             if value != here.get(key)
         ]
         if changed:
@@ -268,7 +268,7 @@ class Resumable:
                 f"the checkpoint was written elsewhere ({'; '.join(changed)}): losses may differ "
                 "in their last digits from those of an undisturbed run",
                 CheckpointWarning,
-                stacklevel=5,
+                stacklevel=7,
             )
 
 
@@ -277,8 +277,6 @@ def open_checkpoints(
 ) -> Checkpoints | None:
     """Return the checkpoints of a folder, the training gone back to the newest with `resume`."""
     if folder is None:
-        if resume:
-            raise ValueError("resume=True needs the folder: give checkpoint=")
         return None
     checkpoints = Checkpoints(folder)
     if resume:
