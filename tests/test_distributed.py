@@ -145,9 +145,12 @@ def test_a_rank_that_hangs_is_named(lib, ranks, folder):
     start = time.monotonic()
     said = torchrun(3, *programs(lib, folder, "hangs"), code=1, XPNET_TIMEOUT="3")
     assert time.monotonic() - start < 120
-    assert "rank 2 hangs: it has not answered within 8 seconds" in said
-    text = (folder / "hangs-0.txt").read_text()
-    assert text.startswith("rank 0 of 3: the ranks can no longer work together: rank 2 hangs")
+    # The first to end makes torchrun end the others, which may not come to say it too.
+    texts = [path.read_text() for path in folder.glob("hangs-[01].txt")]
+    assert texts
+    for text in texts:
+        assert "the ranks can no longer work together: rank 2 does not answer" in text
+        assert text in said
     assert not (folder / "hangs-2.txt").exists()
 
 

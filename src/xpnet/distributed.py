@@ -14,7 +14,6 @@ import io
 import json
 import math
 import os
-import re
 import time
 import uuid
 from collections.abc import Callable
@@ -32,8 +31,8 @@ R = TypeVar("R")
 
 # Seconds to wait for another rank; XPNET_TIMEOUT in the environment sets another number.
 TIMEOUT = 600.0
-# Seconds in which a rank that lives answers, when it is asked which one does not.
-ANSWER = 5.0
+# Seconds in which all that live have noticed that one does not.
+ANSWER = 2.0
 
 
 class DistributedError(RuntimeError):
@@ -105,14 +104,11 @@ class Alone:
 class Group(Alone):
     """All ranks of a process group, which must be initialized."""
 
-    def __init__(self, dist: ModuleType, seconds: float) -> None:
-        self._dist, self._seconds = dist, seconds
+    def __init__(self, dist: ModuleType, store: Any, seconds: float) -> None:
+        self._dist, self._store, self._seconds = dist, store, seconds
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        # What the host says goes through gloo, whatever moves the gradients. Who hangs is asked
-        # on connections of their own, since a failed collective closes those that it used.
-        self._host, self._watch = (
-            dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds)) for _ in range(2)
-        )
+        # What the host says goes through gloo, whatever moves the gradients.
+        self._host = dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds))
         self._torch = importlib.import_module("torch")
 
     def reducer(self, params: Params) -> Callable[[Params], Params]:
@@ -209,20 +205,20 @@ class Group(Alone):
         return call
 
     def _who(self, error: RuntimeError) -> str:
-        """Say which rank is at fault: those that live meet at a barrier."""
+        """Say which rank is at fault: all that come here sign, and see who does not."""
         what = f"rank {self.rank} of {self.size}: the ranks can no longer work together: "
+        silent, end = set(range(self.size)), time.monotonic() + ANSWER
         try:
-            self._dist.monitored_barrier(
-                self._watch, timeout=timedelta(seconds=ANSWER), wait_all_ranks=True
-            )
-        except RuntimeError as silent:
-            found = re.search(r"Ranks? ([\d, ]+?) failed to pass", str(silent))
-            if found:
-                return (
-                    f"{what}rank {found.group(1)} hangs: it has not answered within "
-                    f"{self._seconds + ANSWER:g} seconds"
-                )
-        return f"{what}{first_line(error)}"
+            self._store.set(f"alive {self.rank}", "")
+            while silent and time.monotonic() < end:
+                silent = {rank for rank in silent if not self._store.check([f"alive {rank}"])}
+                time.sleep(0.02)
+        except RuntimeError:  # the process that keeps the store has ended too
+            silent.clear()
+        if not silent:
+            return what + first_line(error)
+        who = ", ".join(map(str, sorted(silent)))
+        return f"{what}rank {who} does not answer: it hangs or has ended ({first_line(error)})"
 
 
 def join(placement: Placement) -> Group:
@@ -253,7 +249,7 @@ def join(placement: Placement) -> Group:
         ) from error
     if not dist.is_available():
         raise BackendNotAvailable("distributed=True: this build of Torch has no torch.distributed")
-    if not dist.is_initialized() and not {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= {*os.environ}:
+    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= {*os.environ}:
         raise RuntimeError(
             "distributed=True: this process is not one of several; start the program with: "
             "torchrun --nproc-per-node N PROGRAM"
@@ -265,13 +261,13 @@ def join(placement: Placement) -> Group:
 @functools.cache
 def _group(dist: ModuleType, engine: str) -> Group:
     seconds = _timeout()
+    wait = timedelta(seconds=seconds)
+    store, rank, size = next(dist.rendezvous("env://", timeout=wait))
+    store = dist.PrefixStore(_meet(store, rank, size, seconds), store)
     if not dist.is_initialized():
-        wait = timedelta(seconds=seconds)
-        store, rank, size = next(dist.rendezvous("env://", timeout=wait))
-        store = dist.PrefixStore(_meet(store, rank, size, seconds), store)
         dist.init_process_group(engine, store=store, rank=rank, world_size=size, timeout=wait)
         atexit.register(dist.destroy_process_group)
-    return Group(dist, seconds)
+    return Group(dist, store, seconds)
 
 
 def _meet(store: Any, rank: int, size: int, seconds: float) -> str:
