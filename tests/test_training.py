@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import threading
 
@@ -396,6 +397,12 @@ def test_non_finite_loss_stops_with_the_step(lib):
     assert error.history.block_steps == [100], "a block that was cut has no time of its own"
     for key, p in net.params.items():
         np.testing.assert_array_equal(lib.host(p), before[key])
+    # From another process it comes pickled: one that cannot be read is a search that never ends.
+    error.add_note("in a worker")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.step) == (NonFiniteLoss, str(error), error.step)
+    assert again.__notes__ == ["in a worker"]
+    np.testing.assert_array_equal(again.history.loss, error.history.loss)
 
 
 def test_history_has_the_time_of_each_block(lib):

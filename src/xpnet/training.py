@@ -62,6 +62,11 @@ class NonFiniteLoss(FloatingPointError):
         self.step = step
         self.history = history
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception's own passes the message alone, and whoever waits for another process waits
+        # for ever: Dask does not tell joblib of an error that it cannot unpickle.
+        return type(self), (str(self), self.step, self.history), vars(self)
+
 
 def fit(
     net: MLP,
