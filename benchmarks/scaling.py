@@ -13,9 +13,9 @@ What is timed, in each run:
 - steps of each net by `xpnet.fit(..., distributed=True)`, on NumPy and on Torch, from the end of
   its first block of steps to the end of its last: all that a user waits for in each step, with
   the losses, the sum over the ranks and the callbacks, but not the checks at the call;
-- the same steps by DistributedDataParallel: eager, ``gradient_as_bucket_view=True``,
-  ``broadcast_buffers=False``, the fused SGD, no gradient accumulated, the batch taken by the same
-  `index_select`, its row numbers drawn beforehand, the loss kept nowhere;
+- the same steps by DistributedDataParallel: eager, ``gradient_as_bucket_view=True``, the fused
+  SGD, gradients set to None, the batch taken by the same `index_select`, its row numbers drawn
+  beforehand, the loss kept nowhere (the net has no buffers that it could broadcast);
 - with one rank, `xpnet.fit` without `distributed`;
 - the bare step without reduction against the rows of a rank's share, on all ranks at once;
 - one all-reduce against its bytes.
@@ -30,6 +30,7 @@ import argparse
 import datetime
 import functools
 import gc
+import itertools
 import json
 import os
 import platform
@@ -39,7 +40,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import machine
 import numpy as np
@@ -79,7 +80,8 @@ def fit_lane(
     library: str, sizes: list[int], batch: int, block: int, *, distributed: bool = True,
     at_the_ends: Callable[[], Any] = lambda: None,
 ) -> Lane:  # fmt: skip
-    """`xpnet.fit`, from the end of its first block; `at_the_ends` is called there and at its end."""
+    """`xpnet.fit`, from the end of its first block; calls `at_the_ends` there and at its end."""
+    net = net_on(library, sizes)  # trained on by every call: its draws take long
 
     def go(steps: int) -> float:
         stamps: list[float] = []
@@ -90,7 +92,7 @@ def fit_lane(
             stamps.append(time.perf_counter())
 
         xpnet.fit(
-            net_on(library, sizes), *placed(library), steps=steps + block, batch_size=batch,
+            net, *placed(library), steps=steps + block, batch_size=batch,
             learning_rate=RATE, callbacks=[stamp], distributed=distributed,
         )  # fmt: skip
         return stamps[-1] - stamps[0]
@@ -102,7 +104,7 @@ def ddp_net(sizes: list[int]) -> torch.nn.Module:
     """The same net from the same weights."""
     params = net_on("torch", sizes).params
     layers: list[torch.nn.Module] = []
-    for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes), 1):
         linear = torch.nn.Linear(inputs, outputs)
         with torch.no_grad():
             linear.weight.copy_(params[f"W{i}"].T)
@@ -112,9 +114,7 @@ def ddp_net(sizes: list[int]) -> torch.nn.Module:
 
 
 def ddp_lane(sizes: list[int], batch: int, order: torch.Tensor) -> tuple[Lane, torch.nn.Module]:
-    net = torch.nn.parallel.DistributedDataParallel(
-        ddp_net(sizes), broadcast_buffers=False, gradient_as_bucket_view=True
-    )
+    net = torch.nn.parallel.DistributedDataParallel(ddp_net(sizes), gradient_as_bucket_view=True)
     optimizer = torch.optim.SGD(net.parameters(), lr=RATE, fused=True)
     x, t = placed("torch")
     cross_entropy = torch.nn.functional.cross_entropy
@@ -186,16 +186,23 @@ def steps_for(seconds: float, lanes: dict[str, Lane], block: int) -> int:
     """Steps, whole blocks, in which the fastest lane takes about so many seconds."""
     for go in lanes.values():
         turn(go, block)  # warms up: buffers, buckets, connections
-    took = min(slowest([turn(go, block) for go in lanes.values()]))
-    return block * max(1, round(seconds / took))
+    blocks = 1
+    while True:
+        took = min(slowest([turn(go, blocks * block) for go in lanes.values()]))
+        if took > seconds / 4:
+            return block * max(1, round(blocks * seconds / took))
+        blocks *= 4  # one step may be over before the clock has moved far
 
 
-def race(lanes: dict[str, Lane], steps: int, rounds: int) -> dict[str, list[float]]:
+def race(lanes: dict[str, Lane], steps: dict[str, int], rounds: int) -> dict[str, list[float]]:
     """Seconds of a step, one number a round, of lanes that take turns."""
     found: dict[str, list[float]] = {name: [] for name in lanes}
+    gc.collect()
+    gc.freeze()  # so that the collection before each turn takes no time
     for r in range(rounds):
         for name in lanes if r % 2 == 0 else reversed(lanes):
-            found[name].append(turn(lanes[name], steps) / steps)
+            found[name].append(turn(lanes[name], steps[name]) / steps[name])
+    gc.unfreeze()
     return {name: slowest(seconds) for name, seconds in found.items()}
 
 
@@ -220,7 +227,7 @@ class Counter:
         self.bytes: dict[str, int] = {"gradients": 0, "host": 0}
         self._real = dist.all_reduce
 
-    def __enter__(self) -> Counter:
+    def __enter__(self) -> Self:
         def counted(tensor: torch.Tensor, *args: Any, **options: Any) -> Any:
             kind = "gradients" if options.get("group") is None else "host"
             self.calls[kind] += 1
@@ -266,7 +273,7 @@ def idle_rate(seconds: float) -> float:
 
 
 def parameters(sizes: list[int]) -> int:
-    return sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
+    return sum((a + 1) * b for a, b in itertools.pairwise(sizes))
 
 
 def parsed(net: str) -> tuple[list[int], int]:
@@ -298,8 +305,8 @@ def measure_net(net: str, words: argparse.Namespace, idle: float) -> dict[str, A
     steps = steps_for(words.seconds, lanes, block)
     found = {
         "layer_sizes": sizes, "batch": batch, "parameters": parameters(sizes), "item_size": 4,
-        "block": block, "steps_a_round": steps, "seconds": race(lanes, steps, words.rounds),
-        "bytes": {},
+        "block": block, "steps_a_round": steps,
+        "seconds": race(lanes, dict.fromkeys(lanes, steps), words.rounds), "bytes": {},
     }  # fmt: skip
     for lib in LIBRARIES:
         wire = Loopback(idle)
@@ -353,7 +360,7 @@ def measure_compute(net: str, words: argparse.Namespace) -> list[dict[str, Any]]
         order = Batches(len(placed("numpy")[0]), rows, seed=dist.get_rank()).take(50)
         lanes = {f"xpnet-{lib}": step_lane(lib, sizes, order) for lib in LIBRARIES}
         steps = steps_for(words.seconds / 4, lanes, 1)
-        seconds = race(lanes, steps, words.rounds)
+        seconds = race(lanes, dict.fromkeys(lanes, steps), words.rounds)
         found.append({"layer_sizes": sizes, "rows": rows, "steps": steps, "seconds": seconds})
     log(f"{net}: compute")
     return found
@@ -363,13 +370,10 @@ def measure_all_reduce(words: argparse.Namespace) -> list[dict[str, Any]]:
     """One all-reduce against its bytes; the sizes take turns."""
     lanes = {str(size): all_reduce_lane(size) for size in words.sizes}
     calls = {name: steps_for(words.seconds / 4, {name: go}, 1) for name, go in lanes.items()}
-    found: dict[str, list[float]] = {name: [] for name in lanes}
-    for r in range(words.rounds):
-        for name in lanes if r % 2 == 0 else reversed(lanes):
-            found[name].append(turn(lanes[name], calls[name]) / calls[name])
+    found = race(lanes, calls, words.rounds)
     log("all-reduce")
     return [
-        {"bytes": int(name), "calls": calls[name], "seconds": slowest(seconds)}
+        {"bytes": int(name), "calls": calls[name], "seconds": seconds}
         for name, seconds in found.items()
     ]
 
@@ -439,15 +443,15 @@ def main() -> None:
         "--net", action="append", help=f"layer sizes and global batch; default: {', '.join(NETS)}"
     )
     parser.add_argument("--shares", type=int, nargs="+", default=SHARES, help="rows of a rank")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="bytes of an all-reduce")
-    parser.add_argument("--rounds", type=int, help="default: 9; with --quick 3")
-    parser.add_argument("--seconds", type=float, help="of a turn; default: 0.3; with --quick 0.1")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="of the all-reduce")
+    parser.add_argument("--rounds", type=int, help="default: 7; with --quick 3")
+    parser.add_argument("--seconds", type=float, help="of a turn; default: 0.25; with --quick 0.1")
     parser.add_argument("--quick", action="store_true", help="no figures to quote")
     words = parser.parse_args()
     words.ranks = words.ranks or [1, 2, 4]
     words.net = words.net or NETS
-    words.rounds = words.rounds or (3 if words.quick else 9)
-    words.seconds = words.seconds or (0.1 if words.quick else 0.3)
+    words.rounds = words.rounds or (3 if words.quick else 7)
+    words.seconds = words.seconds or (0.1 if words.quick else 0.25)
     if words.task == "rank":
         one_run(words)
     else:
