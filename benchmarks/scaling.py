@@ -132,11 +132,10 @@ def ddp_lane(sizes: list[int], batch: int, order: torch.Tensor) -> tuple[Lane, t
     return go, net
 
 
-def step_lane(library: str, sizes: list[int], rows: np.ndarray) -> Lane:
+def step_lane(net: xpnet.MLP, rows: np.ndarray) -> Lane:
     """The bare steps on a batch of a rank's own, nothing reduced."""
-    net = net_on(library, sizes)
     rule = xpnet.optimizers.SGD()
-    source = Resident(net.placement.take, placed(library))
+    source = Resident(net.placement.take, placed(net.placement.backend.name))
     step = make_step(net, rule, net.backpropagate, source)
     run = net.placement.runner(step, {"params": net.params, "slots": {}}, source.data)
 
@@ -301,7 +300,6 @@ def measure_net(net: str, words: argparse.Namespace, idle: float) -> dict[str, A
     if size == 1:
         for lib in LIBRARIES:
             lanes[f"alone-{lib}"] = fit_lane(lib, sizes, batch, block, distributed=False)
-    check_same_net(sizes, batch)
     steps = steps_for(words.seconds, lanes, block)
     found = {
         "layer_sizes": sizes, "batch": batch, "parameters": parameters(sizes), "item_size": 4,
@@ -331,13 +329,13 @@ def measure_net(net: str, words: argparse.Namespace, idle: float) -> dict[str, A
     return found
 
 
-def check_same_net(sizes: list[int], batch: int) -> None:
+def check_same_net(net: str) -> None:
     """All contenders end with the same parameters, after a few steps on the same batches."""
     steps = 5
+    sizes, batch = parsed(net)
     size, rank = dist.get_world_size(), dist.get_rank()
+    batch -= batch % size  # DistributedDataParallel weighs the ranks alike
     share = slice(rank * batch // size, (rank + 1) * batch // size)
-    if batch % size:
-        return  # DistributedDataParallel would weigh the ranks alike
     order = Batches(len(placed("numpy")[0]), batch, seed=0).take(steps)[:, share]
     go, module = ddp_lane(sizes, batch, torch.from_numpy(np.ascontiguousarray(order)))
     go(steps)
@@ -355,10 +353,11 @@ def check_same_net(sizes: list[int], batch: int) -> None:
 def measure_compute(net: str, words: argparse.Namespace) -> list[dict[str, Any]]:
     """The bare step against the rows of a share, on all ranks at once."""
     sizes, _ = parsed(net)
+    nets = {f"xpnet-{lib}": net_on(lib, sizes) for lib in LIBRARIES}
     found = []
     for rows in words.shares:
         order = Batches(len(placed("numpy")[0]), rows, seed=dist.get_rank()).take(50)
-        lanes = {f"xpnet-{lib}": step_lane(lib, sizes, order) for lib in LIBRARIES}
+        lanes = {name: step_lane(net, order) for name, net in nets.items()}
         steps = steps_for(words.seconds / 4, lanes, 1)
         seconds = race(lanes, dict.fromkeys(lanes, steps), words.rounds)
         found.append({"layer_sizes": sizes, "rows": rows, "steps": steps, "seconds": seconds})
@@ -382,6 +381,7 @@ def one_run(words: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     size, here = dist.get_world_size(), int(os.environ["LOCAL_WORLD_SIZE"])
+    check_same_net(words.net[0])
     idle = idle_rate(0.5 if words.quick else 2.0)
     result = {
         "ranks": size,
@@ -445,13 +445,13 @@ def main() -> None:
     parser.add_argument("--shares", type=int, nargs="+", default=SHARES, help="rows of a rank")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="of the all-reduce")
     parser.add_argument("--rounds", type=int, help="default: 7; with --quick 3")
-    parser.add_argument("--seconds", type=float, help="of a turn; default: 0.25; with --quick 0.1")
+    parser.add_argument("--seconds", type=float, help="of a turn; default: 0.2; with --quick 0.1")
     parser.add_argument("--quick", action="store_true", help="no figures to quote")
     words = parser.parse_args()
     words.ranks = words.ranks or [1, 2, 4]
     words.net = words.net or NETS
     words.rounds = words.rounds or (3 if words.quick else 7)
-    words.seconds = words.seconds or (0.1 if words.quick else 0.25)
+    words.seconds = words.seconds or (0.1 if words.quick else 0.2)
     if words.task == "rank":
         one_run(words)
     else:

@@ -623,7 +623,7 @@ def draw_compute(results: Results, path: Path) -> None:
 
 def draw_predictions(results: Results, path: Path) -> None:
     nets = results.ends()
-    drawn, axes = figure(len(nets), 2, 11, 4.6 * len(nets))
+    drawn, axes = figure(len(nets), 2, 11, 5.2 * len(nets))
     links = ((results.link, "#1f6fb4"), (results.assumed, "#d9822b"))
     for (left, right), net in zip(axes, nets, strict=True):
         for batch, style in ((net.batch, "--"), (LARGE_BATCH, "-")):
@@ -655,7 +655,7 @@ def draw_predictions(results: Results, path: Path) -> None:
             ticks = [4**k for k in range(6)]
             axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
             axis.grid(alpha=0.3)
-            axis.legend(fontsize=8, loc="lower left")
+            axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncol=2)
     drawn.suptitle("Predicted, not measured")
     finish(drawn, path)
 
