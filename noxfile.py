@@ -130,6 +130,23 @@ def sklearn(session: nox.Session) -> None:
 
 
 @nox.session
+def scaling(session: nox.Session) -> None:
+    """Data-parallel steps beside Torch's own: JSON, and the measured part of their page.
+
+    About eight minutes; `nox -s scaling -- --ranks 1 --ranks 8` and other words go to the
+    program, see benchmarks/scaling.py.
+    """
+    session.install(TORCH)
+    session.install("-e", ".", "matplotlib", "scipy", "threadpoolctl")
+    name = session.run("python", "benchmarks/machine.py", silent=True).strip()
+    results = f"benchmarks/results/scaling-{name}.json"
+    session.run("python", "benchmarks/scaling.py", "run", results, *session.posargs)
+    every = sorted(str(path) for path in Path("benchmarks/results").glob("scaling-*.json"))
+    page = ("--page", "docs/beyond-one-machine.md", "--charts", "docs")
+    session.run("python", "benchmarks/scaling_report.py", *every, *page)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks with their peers: JSON under benchmarks/results, a page and charts in docs.
 

@@ -35,8 +35,8 @@ nitpick_ignore_regex = [
     ("py:class", r"contextlib\.nullcontext"),
     ("py:obj", r"sklearn\..*"),  # its names are linked nowhere: the site is whole without a network
 ]
-# Patterns of toctrees must match something: [bp][er]* is the promises, and the benchmarks where
-# `nox -s bench` has written them.
+# Patterns of toctrees must match something: [bp][er]* is the promises, the page on many machines,
+# and the benchmarks where `nox -s bench` has written them.
 
 # The API reference: types are in the docstrings, so signatures need none.
 autosummary_generate = True
@@ -65,7 +65,10 @@ html_copy_source = False
 html_show_sourcelink = False
 # Pages without pages below them need no navigation at their side.
 html_sidebars = {
-    page: [] for page in ("index", "tutorial", "benchmarks", "promises", "how-it-is-built")
+    page: []
+    for page in (
+        "index", "tutorial", "benchmarks", "beyond-one-machine", "promises", "how-it-is-built"
+    )
 }
 html_theme_options = {
     "navbar_end": ["theme-switcher"],

@@ -10,6 +10,7 @@ import tomllib
 
 import click
 import pytest
+from torch.distributed.run import get_args_parser
 
 import xpnet
 from xpnet import functions, losses, optimizers
@@ -126,6 +127,14 @@ def test_commands_exist(page, command):
         flags = {word for word in words if word.startswith("-")}
         assert flags <= {"--backend"}
         assert all((HERE / w).exists() for w in words if "/" in w)
+    elif program == "torchrun":
+        # Torch's own parser: an unknown option, or none of its values, ends the program.
+        started = get_args_parser().parse_args(words)
+        assert started.module is False or started.training_script == "xpnet", command
+        if started.module:
+            check_xpnet(started.training_script_args)
+        else:  # a program that one of the page's blocks is
+            assert f"saved as `{started.training_script}`" in TEXTS[page], command
     elif program == "python" and words[:2] == ["-m", "pip"]:
         assert words[2] == "install"
         for extra in re.findall(r"\[(.*?)\]", " ".join(words)):
@@ -141,11 +150,12 @@ def test_commands_are_checked_at_all():
     wrong = [
         "xpnet train --no-such-option 1", "xpnet trian", "xpnet train --backend tensorflow",
         "nox -s no-such-session", 'python -m pip install ".[no-such-extra]"',
-        "python examples/no_such.py", "no-such-program",
+        "python examples/no_such.py", "no-such-program", "torchrun --no-such-option 2 train.py",
+        "torchrun --nproc-per-node 2 no_such.py", "torchrun -m xpnet trian",
     ]  # fmt: skip
     for command in wrong:
-        with pytest.raises((AssertionError, click.ClickException)):
-            test_commands_exist("", command)
+        with pytest.raises((AssertionError, click.ClickException, SystemExit)):
+            test_commands_exist("README.md", command)
 
 
 def test_the_two_commands():

@@ -105,9 +105,12 @@ def _plain(host: np.ndarray) -> np.ndarray:
     return host.astype(host.dtype.newbyteorder("="), order="C")
 
 
-def _copied(array: Array) -> Array:
+def _copied(array: Array, into: Array | None) -> Array:
     """Return a copy that operators in place leave alone."""
-    return array_namespace(array).asarray(array, copy=True)
+    if into is None:
+        return array_namespace(array).asarray(array, copy=True)
+    into[...] = array
+    return into
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ class Backend:
         for others first.
     copy
         A copy that operators in place leave alone: where arrays never change, the array itself.
+        The second argument is an earlier copy, or None.
     quietly
         The context in which nets compute: what overflows shows in the result.
     runner
@@ -166,7 +170,7 @@ class Backend:
     runner: Callable[[Placement, Step, dict[str, Any], Arrays], Runner]
     take: Callable[[Array, Array], Array]
     from_host: Callable[[np.ndarray], np.ndarray] = _plain
-    copy: Callable[[Array], Array] = _copied
+    copy: Callable[[Array, Array | None], Array] = _copied
     quietly: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     alone: str = ""
     float64: str = "this device has no float64"
@@ -248,9 +252,13 @@ class Placement:
         """Return rows of an array by their numbers, all known to exist."""
         return self.backend.take(array, rows)
 
-    def copy(self, array: Array) -> Array:
-        """Return a copy that operators in place leave alone."""
-        return self.backend.copy(array)
+    def copy(self, array: Array, into: Array | None = None) -> Array:
+        """Return a copy that operators in place leave alone.
+
+        `into` is an earlier copy that is no longer needed: memory that is new has to be cleared
+        by the system first, which can take longer than to write to it.
+        """
+        return self.backend.copy(array, into)
 
     def quietly(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which nets compute: what overflows shows in the result."""
@@ -713,7 +721,7 @@ BACKENDS: dict[str, Backend] = {
             synchronize=_jax_synchronize,
             runner=_scan,
             take=lambda array, rows: array.at[rows].get(mode="promise_in_bounds"),
-            copy=lambda array: array,
+            copy=lambda array, into: array,
             alone="JAX has its own way to several devices and machines: see jax.distributed and "
             "jax.sharding; xpnet trains on one device of it",
             float64="turn it on before any array is made: set JAX_ENABLE_X64=1 in the environment "

@@ -299,6 +299,7 @@ def fit(
     weight = (share.stop - share.start) / batch_size
     step = make_step(net, rule, compute, source, masks, group.reducer(net.params), weight)
     run = net.placement.runner(step, state, source.data)
+    before: Params = {}
 
     # Steps to the end of a block. Blocks end at multiples, wherever they start: a run that is
     # resumed has the blocks of one that was not.
@@ -335,7 +336,8 @@ def fit(
             done = history.steps
             counted = earlier + steps_now
             coefficients = rule.coefficients(counted + 1, _rates(schedule, counted))
-            before = {key: net.placement.copy(p) for key, p in net.params.items()}
+            for key, p in net.params.items():
+                before[key] = net.placement.copy(p, before.get(key))
 
             losses = net.placement.to_host(run(inputs, coefficients))
             losses = group.add_up(weight * losses)
