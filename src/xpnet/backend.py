@@ -167,7 +167,7 @@ class Backend:
     to_host: Callable[[Array], np.ndarray]
     readable: Callable[[Array], bool]
     synchronize: Callable[[Any], None]
-    runner: Callable[[Placement, Step, dict[str, Any], Arrays], Runner]
+    runner: Callable[[Placement, Step, dict[str, Any], Arrays, bool], Runner]
     take: Callable[[Array, Array], Array]
     from_host: Callable[[np.ndarray], np.ndarray] = _plain
     copy: Callable[[Array, Array | None], Array] = _copied
@@ -268,7 +268,9 @@ class Placement:
         """Wait until the device has done all that it was given."""
         self.backend.synchronize(self.device)
 
-    def runner(self, step: Step, state: dict[str, Any], data: Arrays) -> Runner:
+    def runner(
+        self, step: Step, state: dict[str, Any], data: Arrays, *, recordable: bool = True
+    ) -> Runner:
         """Return a function that runs many steps: (inputs, coefficients) -> losses.
 
         Parameters
@@ -280,6 +282,8 @@ class Placement:
             A dict of arrays and of dicts of arrays; it holds the new arrays after each run.
         data
             Arrays that the step reads.
+        recordable
+            False for a step that talks to other processes: it is not recorded for replay.
 
         Returns
         -------
@@ -288,7 +292,7 @@ class Placement:
             such as the row numbers of K batches, (K, batch); and the numbers of K updates, a
             NumPy array (K, m). Returns the K losses as an array on the device.
         """
-        return self.backend.runner(self, step, state, data)
+        return self.backend.runner(self, step, state, data, recordable)
 
     def check(self, array: Array, name: str) -> None:
         """Raise TypeError where `array` is not an array of this library and device."""
@@ -409,7 +413,11 @@ def _wait_for_nothing(device: Any) -> None:
 
 
 def _loop(
-    placement: Placement, step: Step, state: dict[str, Any], data: Arrays
+    placement: Placement,
+    step: Step,
+    state: dict[str, Any],
+    data: Arrays,
+    recordable: bool = True,
 ) -> Runner:
     """Steps one after the other; what any library can do."""
 
@@ -435,10 +443,11 @@ def _tensors(state: dict[str, Any]) -> list[tuple[dict[str, Any], str, Array]]:
 
 
 def _torch_runner(
-    placement: Placement, step: Step, state: dict[str, Any], data: Arrays
+    placement: Placement, step: Step, state: dict[str, Any], data: Arrays, recordable: bool
 ) -> Runner:
     """A CUDA graph where there is CUDA; XPNET_CUDA_GRAPH=0 in the environment turns it off."""
-    if placement.device.type != "cuda" or os.environ.get("XPNET_CUDA_GRAPH") == "0":
+    recordable = recordable and os.environ.get("XPNET_CUDA_GRAPH") != "0"
+    if placement.device.type != "cuda" or not recordable:
         loop = _loop(placement, step, state, data)
         # Spares each operation what automatic differentiation would have to know of it.
         return cast(Runner, sys.modules["torch"].inference_mode()(loop))
@@ -616,7 +625,7 @@ def _rebind(state: dict[str, Any], new: dict[str, Any]) -> None:
 
 
 def _scan(
-    placement: Placement, step: Step, state: dict[str, Any], data: Arrays
+    placement: Placement, step: Step, state: dict[str, Any], data: Arrays, recordable: bool
 ) -> Runner:
     """Steps compiled into one program: `jit` of a `lax.scan`."""
     jax = sys.modules["jax"]

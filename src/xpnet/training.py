@@ -298,7 +298,7 @@ def fit(
     history.reserve(total)
     weight = (share.stop - share.start) / batch_size
     step = make_step(net, rule, compute, source, masks, group.reducer(net.params), weight)
-    run = net.placement.runner(step, state, source.data)
+    run = net.placement.runner(step, state, source.data, recordable=not distributed)
     before: Params = {}
 
     # Steps to the end of a block. Blocks end at multiples, wherever they start: a run that is
