@@ -466,6 +466,7 @@ VALUES = [
     ("progress", lambda v: train(progress=v), NO_SWITCHES),
     ("shuffle", lambda v: train(shuffle=v), NO_SWITCHES),
     ("resume", lambda v: train(resume=v), NO_SWITCHES),
+    ("distributed", lambda v: train(distributed=v), NO_SWITCHES),
     ("checkpoint_every", lambda v: train(checkpoint_every=v), NO_COUNTS),
     ("momentum", Momentum, [*NO_NUMBERS, (1.0, ValueError)]),
     ("momentum", Nesterov, [*NO_NUMBERS, (1.0, ValueError)]),
@@ -565,7 +566,8 @@ def test_every_public_name_is_here():
     with open(__file__, encoding="utf-8") as file:
         text = file.read()
     made_by_others = {"GradientReport", "Progress", "BackendNotAvailable", "GradientCheckFailed",
-                      "NonFiniteLoss", "FileError", "CheckpointWarning", "__version__"}
+                      "NonFiniteLoss", "FileError", "CheckpointWarning", "DistributedError",
+                      "__version__"}
     takes_nothing = {"backends"}
     for name in set(xpnet.__all__) - made_by_others - takes_nothing:
         assert re.search(rf"\b{name}\b", text.partition("made_by_others")[0]), name
