@@ -792,4 +792,5 @@ def test_memory_is_bounded(tmp_path, kind):
     steps, grown, size = map(int, done.stdout.split())
     assert steps == 500
     assert size > 2e9
-    assert grown < 320 * 2**20, f"{grown / 2**20:.0f} MiB"
+    # Three blocks, the order of the rows, and what is let in of a mapped file.
+    assert grown < 256 * 2**20, f"{grown / 2**20:.0f} MiB"

@@ -30,10 +30,13 @@ BLOCK_BYTES = 64 * 2**20
 PAGE_BYTES = 4096
 READ_BYTES = 4 * 2**20
 
-# Pages of a mapped file that are in memory count as the process's: so many are let in at once,
-# and a system brings its neighbours (on Linux 64 KiB) with a page.
-MAPPED_BYTES = 16 * 2**20
-NEIGHBOURS = 64 * 2**10
+# What is in memory of a mapped file counts as the process's: so much at once. A number that is
+# looked at may bring with it a large page of what the system has in its cache.
+MAPPED_BYTES = 64 * 2**20
+LARGE_PAGE = 2 * 2**20
+
+# What a system reads of a mapped file that it expects to be read on: Linux, unless told otherwise.
+READ_AHEAD = 128 * 2**10
 
 
 class Shard(NamedTuple):
@@ -342,15 +345,29 @@ def _take_mapped(array: np.memmap[Any, Any], mapping: mmap.mmap, rows: np.ndarra
     values = np.empty((len(rows), *plain.shape[1:]), plain.dtype)
     order = np.argsort(rows, kind="stable")
     low, high = np.lib.array_utils.byte_bounds(plain[:1])
-    count = max(1, MAPPED_BYTES // (high - low + NEIGHBOURS))
+    count = max(1, MAPPED_BYTES // (high - low + LARGE_PAGE))
     # Changes to a copy-on-write mapping are in memory only.
     releases = hasattr(mmap, "MADV_DONTNEED") and array.mode != "c"
-    for start in range(0, len(rows), count):
-        part = order[start : start + count]
-        values[part] = plain[rows[part]]
-        if releases:
-            _release(mapping, plain[rows[part[0]] : rows[part[-1]] + 1])
+    with _no_read_ahead(mapping, abs(plain.strides[0]) * np.ptp(rows) / len(rows)):
+        for start in range(0, len(rows), count):
+            part = order[start : start + count]
+            values[part] = plain[rows[part]]
+            if releases:
+                _release(mapping, plain[rows[part[0]] : rows[part[-1]] + 1])
     return values
+
+
+@contextlib.contextmanager
+def _no_read_ahead(mapping: mmap.mmap, distance: float) -> Iterator[None]:
+    """Where rows lie far apart, have them read without what follows: 20 times as much."""
+    if distance <= READ_AHEAD or not hasattr(mmap, "MADV_RANDOM"):
+        yield
+        return
+    mapping.madvise(mmap.MADV_RANDOM)
+    try:
+        yield
+    finally:
+        mapping.madvise(mmap.MADV_NORMAL)
 
 
 def _release(mapping: mmap.mmap, part: np.ndarray) -> None:
