@@ -333,30 +333,74 @@ HARD = {
 }  # fmt: skip
 
 
-def test_no_false_alarm_where_small_numbers_are_flushed(lib):
-    """Differences below the smallest normal number, which JAX takes for 0."""
-    net = MLP([2, 3, 2, 2], activation="relu", output="sigmoid", seed=0, **lib.kwargs)
-    values = {"W1": 0.0, "b1": 1.0, "W2": [[2, 0], [0.125, 0], [0, 0]], "W3": 1.6e-34}
-    for key, p in net.params.items():
-        host = np.broadcast_to(np.asarray(values.get(key, 0.0)), tuple(p.shape))
-        net.params[key] = net.placement.floats(host)
-    zeros = np.zeros((3, 2), dtype="float32")
-    report = net.check_gradient(lib.array(zeros), lib.array(zeros))
-    assert report.verdict in ("passed", "inconclusive"), str(report)
-    net = MLP([3, 2], output="identity", weight_init=0.0, **lib.kwargs)
-    x = np.asarray([[6e-39, 0, 0]] * 3, dtype="float32")
-    report = net.check_gradient(lib.array(x), lib.array(zeros + 2))
-    assert report.verdict in ("passed", "inconclusive"), str(report)
+# The same, where differences or factors lie below the smallest normal number, which JAX takes
+# for 0: what is lost is lost in every sample, product and layer alike.
+FLUSHED = {
+    "moves times small weights": (
+        [2, 3, 2, 2], "relu", "sigmoid", "float32",
+        {"b1": 1.0, "W2": [[2, 0], [0.125, 0], [0, 0]], "W3": 1.6e-34}, [[0, 0]] * 3, [[0, 0]] * 3,
+    ),
+    "small inputs": ([3, 2], "sigmoid", "identity", "float32", {}, [[6e-39, 0, 0]] * 3,
+                     [[2, 2]] * 3),
+    "products with small inputs": ([3, 2], "identity", "sigmoid", "float32", {},
+                                   [[3.7e-38] * 3] * 3, [[0, 0]] * 3),
+    "products with small errors": (
+        [2, 3, 2], "identity", "sigmoid", "float32",
+        {"b1": 1.5e-38, "W2": -0.2, "b2": [3.6e-34, -0.145]}, [[-2.6e-36] * 2] * 3,
+        [[0.5, 0.5]] * 3,
+    ),
+    "small derivatives": (
+        [2, 3, 2, 2], "tanh", "exp", "float64",
+        {"W1": [[1.3e-307, 4.6e-157, 1.3e-307], [1.3e-307] * 3],
+         "W2": [[0.125, 1.4e-307], [1.4e-307, -9.5e-157], [0.125, -9.5e-157]], "b2": -0.125,
+         "W3": [[-0.058, 0.25], [1e-18, 0.25]], "b3": [-0.25, 0.0]},
+        [[1.7e-157, 1.7e-157], [1, 1], [1, 1.7e-157]], [[0.18, 0], [0, 0], [0.18, 0]],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FLUSHED)
+def test_no_false_alarm_where_small_numbers_are_flushed(lib, name):
+    """Small numbers that one side of the comparison has lost and the other has not."""
+    no_false_alarm(lib, *FLUSHED[name])
+
+
+def test_no_false_alarm_where_kinks_hide_each_other(lib):
+    """A G that is flat on both sides of two kinks at one place, and steep between them."""
+    small = 2.2e-250
+    w2 = [[-0.5, small], [small, small], [small, small]]
+    values = {"b1": [3.4e-283, 0, 0.5], "W2": w2, "W3": 0.5}
+    for output in ("exp", "identity"):
+        zeros = [[0.0, 0.0]] * 3
+        no_false_alarm(lib, [2, 3, 2, 2], "relu", output, "float64", values, zeros, zeros)
+
+
+def test_what_kinks_may_hide_is_bounded():
+    """Two kinks within reach that explain anything, and every fault behind them."""
+    net = MLP([1, 1, 1, 1], activation="relu", output="identity", dtype="float64", seed=0)
+    for key, value in {"W1": 1, "b1": 1e-12, "W2": -1, "b2": 2e-12, "W3": 1, "b3": 1}.items():
+        net.params[key][...] = value
+    x, t = np.zeros((1, 1)), np.zeros((1, 1))
+    right = net.gradient(x, t)
+    assert net.check_gradient(x, t).verdict != "failed"
+    assert right["b1"] == pytest.approx(-1.0)
+    for wrong in (-2.5, 2.5):
+        report = net.check_gradient(x, t, gradient={**right, "b1": np.asarray([wrong])})
+        assert report.verdict == "failed", str(report)
 
 
 @pytest.mark.parametrize("name", HARD)
-def test_no_false_alarm_in_hard_places(name):
+def test_no_false_alarm_in_hard_places(lib, name):
     """Noise that is found to be 0 where it only underflows, or hides behind another value."""
-    sizes, activation, output, dtype, values, x, t = HARD[name]
-    net = MLP(sizes, activation=activation, output=output, dtype=dtype, seed=0)
+    no_false_alarm(lib, *HARD[name])
+
+
+def no_false_alarm(lib, sizes, activation, output, dtype, values, x, t):
+    net = MLP(sizes, activation=activation, output=output, dtype=dtype, seed=0, **lib.kwargs)
     for key, p in net.params.items():
-        p[...] = values.get(key, 0.0)
-    report = net.check_gradient(np.asarray(x, dtype=dtype), np.asarray(t, dtype=dtype))
+        host = np.broadcast_to(np.asarray(values.get(key, 0.0)), tuple(p.shape))
+        net.params[key] = net.placement.floats(host)
+    report = net.check_gradient(lib.array(x, dtype), lib.array(t, dtype))
     assert report.verdict in ("passed", "inconclusive"), str(report)
 
 

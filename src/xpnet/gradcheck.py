@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,8 @@ SAFETY = 6.0
 RESOLUTION = 0.05
 # Rounding of the gradient under test, in units of the dtype's epsilon.
 OWN_ROUNDING = 16.0
+# Of the radius about a kink, one after the other.
+FINER = (1.0, 1 / 8, 1 / 64)
 
 
 class GradientCheckFailed(AssertionError):
@@ -591,29 +593,54 @@ def check_point(
     refuse_reduced_precision(point.logits)
     params = {name: read(p).astype(np.float64) for name, p in point.params.items()}
     given = _checked_gradient(gradient, point.params, "gradient")
-    # Below the smallest normal number nothing has digits, and some libraries flush it to zero.
+    # Below the smallest normal number nothing has digits, and some libraries flush it to zero:
+    # every factor, product and partial sum may lose that much, and all of them the same way.
     eps, tiny = structured.epsilon(point), _tiny(point.logits)
     n = point.logits.shape[0]
     predicted = read(point.output.link(point.logits)).astype(np.float64)
-    # Rounding of the gradient under test: that of the logits' gradient, carried backward.
-    own = OWN_ROUNDING * eps * (np.abs(predicted) + np.abs(read(point.target))) + tiny
+    sizes = np.abs(predicted) + np.abs(read(point.target).astype(np.float64))
+    # Rounding of n times the gradient under test: that of the logits' gradient, carried backward.
+    # The prediction, the target and their difference are flushed, and what is left, over n.
+    own = OWN_ROUNDING * eps * sizes + tiny * (4.0 + n)
     found: dict[str, _Comparison] = {}
     slopes: dict[int, Host] = {}
     derivative: dict[int, Host] = {}
     # √Σ (value · slope)² over what comes behind: what its rounding does to the loss.
     behind = np.zeros((n, 1))
+    # What flushing on the way does to every G: a loss's change takes some ten operations with
+    # each logit, whose factors are at most 1, the prediction or the target.
+    flushed = 10.0 * tiny * np.sum(1.0 + sizes, axis=1, keepdims=True)
+    # The kinks on the way from each pre-activation, and what they may do, within each radius.
+    kinks = [(np.zeros_like(predicted), np.zeros_like(predicted))] * len(FINER)
+    hidden: list[Any] = [0.0] * len(FINER)
     for layer in range(point.depth, 0, -1):
         z = read(point.z[layer - 1]).astype(np.float64)
         if layer < point.depth:
             derivative[layer] = _derivative(point, layer, read)
-            own = _carried(derivative[layer], own, params[f"W{layer + 1}"]) + tiny
-        rounded = behind
+            weights, steep = params[f"W{layer + 1}"], np.abs(slopes[layer + 1])
+            flow, total = slopes[layer + 1] @ weights.T, np.sum(steep, axis=1, keepdims=True)
+            # Of d @ Wᵀ the weights, the products and the partial sums are flushed; of its product
+            # with the derivative, that, its factor, and what is left.
+            own = own @ np.abs(weights).T + tiny * (total + 2.0 * n * weights.shape[1])
+            own = np.abs(derivative[layer]) * own + tiny * (2.0 * np.abs(flow) + n)
+        rounded, lost = behind, flushed
         if layer < point.depth:
-            flow = slopes[layer + 1] @ params[f"W{layer + 1}"].T
+            # Of an activation's change both values, their arguments and the difference; of its
+            # products the weights too, and behind the layer the partial sums.
+            outer = 5.0 * tiny * np.abs(flow)
+            lost = flushed + outer + 2.0 * tiny * total
+            flushed = flushed + np.sum(outer, axis=1, keepdims=True)
+            flushed = flushed + 3.0 * tiny * len(weights) * total
             outputs = read(point.z[layer]).astype(np.float64) * flow
             behind = np.hypot(behind, np.hypot.reduce(outputs, axis=1, keepdims=True))
             rounded = np.hypot(rounded, outputs)
-        slope, error, jump = _measured(point, layer, rounded, read)
+            if not point.activation.smooth:
+                kinks = [
+                    _kinks(point, layer, factor, flow, weights, further, read)
+                    for factor, further in zip(FINER, kinks, strict=True)
+                ]
+                hidden = [np.where(number > 1, spread, 0.0) for number, spread in kinks]
+        slope, error, jump, lost = _measured(point, layer, rounded, lost, hidden, read)
         slopes[layer] = slope
         if layer < point.depth:
             inner = (1.0 + np.abs(read(point.a[layer - 1]))) * slope
@@ -627,8 +654,9 @@ def check_point(
             shape = given[name].shape
             size = np.abs(inputs)
             numerical = (inputs.T @ slope / n).reshape(shape) + extra
-            noise = SAFETY * _root_of_squares(inputs, error) / n + size.T @ own / n
-            noise = noise + tiny * (1.0 + np.mean(np.abs(slope), axis=0))
+            noise = SAFETY * _root_of_squares(inputs, error) / n + size.T @ (own + lost) / n
+            # Of the sum over the batch, the inputs, products and partial sums; and of L2.
+            noise = noise + tiny * (np.mean(np.abs(slope), axis=0) + 2.0 * n + 2.0 + l2)
             noise = noise.reshape(shape) + 4.0 * eps * (np.abs(numerical) + np.abs(extra))
             kink = (size.T @ jump / n).reshape(shape)
             found[name] = _Comparison(given[name], numerical, noise, kink, shape)
@@ -639,9 +667,10 @@ def check_point(
 
 
 def _measured(
-    point: structured.Point, layer: int, rounded: Host, read: Callable[[Array], Host]
-) -> tuple[Host, Host, Host]:
-    """Return slope, its error and its jump at a kink for every G, each (n, units).
+    point: structured.Point, layer: int, rounded: Host, flushed: Host, hidden: Sequence[Any],
+    read: Callable[[Array], Host],
+) -> tuple[Host, Host, Host, Host]:  # fmt: skip
+    """Return slope, its error, its jump at a kink and what flushing does to it, for every G.
 
     Kinks are rare within a small radius, noise is small with a large one: each G takes the
     radius that suits it.
@@ -650,23 +679,23 @@ def _measured(
     radius = structured.default_radius(point, layer, gain)
     smooth = point.activation.smooth or layer == point.depth
     tried = [
-        _with_radius(point, layer, factor * radius, rounded, read)
-        for factor in ((1.0,) if smooth else (1.0, 1 / 8, 1 / 64))
+        _with_radius(point, layer, factor * radius, rounded, flushed, kinks, read)
+        for factor, kinks in list(zip(FINER, hidden, strict=True))[: 1 if smooth else None]
     ]
-    slope, error, jump = tried[0]
+    best = tried[0]
     for other in tried[1:]:
-        better = other[1] + other[2] < error + jump
-        slope, error, jump = (
-            np.where(better, new, old)
-            for new, old in zip(other, (slope, error, jump), strict=True)
+        better = sum(other[1:]) < sum(best[1:])
+        slope, error, jump, lost = (
+            np.where(better, new, old) for new, old in zip(other, best, strict=True)
         )
-    return slope, error, jump
+        best = slope, error, jump, lost
+    return best
 
 
 def _with_radius(
-    point: structured.Point, layer: int, radius: Array, rounded: Host,
+    point: structured.Point, layer: int, radius: Array, rounded: Host, flushed: Host, hidden: Any,
     read: Callable[[Array], Host],
-) -> tuple[Host, Host, Host]:  # fmt: skip
+) -> tuple[Host, Host, Host, Host]:  # fmt: skip
     slopes, jumps, sizes = [], [], []
     for factor in (1.0, 0.7, 0.5):
         fit = structured.curves(point, layer, factor * radius)
@@ -683,15 +712,17 @@ def _with_radius(
     kinked = jump > 16.0 * usual + least
     smooth = point.activation.smooth or layer == point.depth
     below = np.where(kinked | smooth, 0.0, jump)  # a kink, or rounding: there is no telling
-    jump = np.where(kinked, np.maximum(jump, 2.0 * error), 0.0)
+    jump = np.maximum(np.where(kinked, np.maximum(jump, 2.0 * error), 0.0), hidden)
     error = np.where(kinked, 0.0, error)
     # Chance may hide the noise of one G, or of all in a small net: not below the others', and
     # not below the rounding of the moved pre-activation, of all behind it, and of G itself.
     size = 1.0 if layer == point.depth else 1.0 + np.abs(read(point.a[layer - 1]))
     floor = np.hypot(size * slope, rounded) + np.maximum.reduce(sizes)
-    floor = (floor * eps + _tiny(point.logits)) / float(read(radius)) + below
+    floor = floor * eps / float(read(radius)) + below
     usual = np.hypot.reduce(error, axis=None) / math.sqrt(error.size)
-    return slope, np.hypot(np.hypot(error, usual), floor), jump
+    # The fit from two pairs of G has the weights 8/3 and -1/3.
+    lost = np.broadcast_to(3.0 * flushed / float(read(radius)), slope.shape)
+    return slope, np.hypot(np.hypot(error, usual), floor), jump, lost
 
 
 def _derivative(point: structured.Point, layer: int, read: Callable[[Array], Host]) -> Host:
@@ -703,10 +734,32 @@ def _derivative(point: structured.Point, layer: int, read: Callable[[Array], Hos
     return slope
 
 
-def _carried(derivative: Host, errors: Host, weights: Host) -> Host:
-    """Carry the sizes of errors backward through an affine layer and an activation."""
-    carried: Host = np.abs(derivative) * (errors @ np.abs(weights).T)
-    return carried
+def _kinks(
+    point: structured.Point, layer: int, factor: float, flow: Host, weights: Host,
+    further: tuple[Host, Host], read: Callable[[Array], Host],
+) -> tuple[Host, Host]:  # fmt: skip
+    """Count the kinks within reach of every G, and bound how far apart they put its slopes.
+
+    One kink bends a G. Two may hide each other: ReLU(1e-9 - ReLU(δ)) is flat on both sides of 0
+    but for 1e-9, where it falls. So each unit is looked at by itself: its slopes on both sides,
+    as far away as a move within the radius takes it at most, have its slope at the point between
+    them. `flow` is the loss's slope at the layer's outputs, `weights` and `further` are those
+    of the next layer.
+    """
+    a, eps = point.a[layer - 1], structured.epsilon(point)
+    reach = factor * eps ** (1 / 3)
+    low, middle, high = (
+        read(point.activation.forward(a + move)).astype(np.float64)
+        for move in (-reach, 0.0, reach)
+    )
+    left, right = np.abs(middle - low) / reach, np.abs(high - middle) / reach
+    bent = np.abs(high - 2.0 * middle + low) / reach
+    # Less is curvature, or the rounding of the moved pre-activation and of the values.
+    kinked = bent > 4.0 * reach + 8.0 * eps * (np.abs(read(a)) + np.abs(middle)) / reach
+    number, spread = further
+    number = kinked + number @ (weights != 0.0).T
+    spread = np.maximum(left, right) * (spread @ np.abs(weights).T)
+    return number, spread + np.where(kinked, np.abs(flow) * bent, 0.0)
 
 
 def _root_of_squares(inputs: Host, errors: Host) -> Host:
