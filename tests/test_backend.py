@@ -1,5 +1,6 @@
 """Finding backends, placing arrays, and saying why not."""
 
+import itertools
 import json
 import sys
 import types
@@ -244,26 +245,67 @@ def test_a_step_looks_at_no_value(lib, monkeypatch):
                     step(state, source.data, rows, numbers)
 
 
+def test_a_step_makes_no_array_of_a_number(lib, monkeypatch):
+    """On a GPU it would be copied there in each step, and no graph can be recorded of that."""
+    from xpnet.optimizers import OPTIMIZERS
+
+    if not lib.name.startswith("torch"):
+        pytest.skip("the array API of Torch makes an array of a number where Torch wants one")
+    import torch
+
+    asarray = torch.asarray
+
+    def refuse(values, **kwargs):
+        assert not isinstance(values, (int, float)), f"an array of {values} inside a step"
+        return asarray(values, **kwargs)
+
+    for step, *arguments in _steps(lib, OPTIMIZERS):
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "asarray", refuse)
+            step(*arguments)
+
+
 def test_a_step_on_a_gpu_never_waits(lib):
     """The same where there is a GPU: Torch itself raises on anything that waits."""
-    from xpnet.batches import Resident
-    from xpnet.optimizers import SGD
-    from xpnet.training import make_step
-
     if lib.name != "torch-cuda":
         pytest.skip("needs Torch on CUDA")
     import torch
 
-    rng = np.random.default_rng(0)
-    x, t = lib.array(rng.normal(size=(20, 4))), lib.array(rng.integers(0, 3, 20))
-    net = xpnet.MLP([4, 5, 3], dtype="float64", **lib.kwargs)
-    for compute in (net.backpropagate, net.differentiate):
-        step = make_step(net, SGD(), compute, Resident(net.placement.take, (x, t)))
-        state, inputs = {"params": net.params, "slots": {}}, (lib.array([3, 4]),)
-        arguments = state, (x, t), inputs, [lib.array(0.1)]
+    for step, *arguments in _steps(lib, ["sgd"]):
         step(*arguments)
         torch.cuda.set_sync_debug_mode("error")
         try:
             step(*arguments)
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+def _steps(lib, optimizers):
+    """Steps of every activation, output and gradient, with their arguments."""
+    from xpnet.batches import Masks, Resident
+    from xpnet.functions import ACTIVATIONS
+    from xpnet.losses import OUTPUTS
+    from xpnet.optimizers import OPTIMIZERS
+    from xpnet.training import make_step
+
+    rng = np.random.default_rng(0)
+    x, t = lib.array(rng.normal(size=(20, 4))), lib.array(rng.integers(0, 3, 20))
+    kept = lib.array(rng.random((2, 5)) > 0.5)
+    for activation, output, name in itertools.product(ACTIVATIONS, OUTPUTS, optimizers):
+        net = xpnet.MLP(
+            [4, 5, 3], activation=activation, output=output, dtype="float64", l2=0.1, seed=0,
+            **lib.kwargs,
+        )  # fmt: skip
+        rule = OPTIMIZERS[name]()
+        source = Resident(net.placement.take, (x, t))
+        numbers = rule.coefficients(np.asarray([1]), np.asarray([0.1]))[0].tolist()
+        for compute, masks in (
+            (net.backpropagate, None),
+            (net.backpropagate, Masks(2, 5, 0.5, 0)),
+            (net.differentiate, None),
+        ):
+            step = make_step(net, rule, compute, source, masks)
+            state = {"params": net.params, "slots": rule.slots(net.params)}
+            inputs = (lib.array([3, 4]), *([] if masks is None else [kept]))
+            arrays = [lib.array(number) for number in numbers]
+            yield step, state, source.data, inputs, arrays

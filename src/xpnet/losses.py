@@ -26,7 +26,7 @@ from .checks import (
     positive_integer,
     refuse_other_than_array,
 )
-from .functions import floating_namespace, sigmoid, softmax
+from .functions import floating_namespace, sigmoid, sigmoid_from, softmax
 
 Array = Any
 P = ParamSpec("P")
@@ -270,10 +270,11 @@ def sigmoid_cross_entropy(
     xp = array_namespace(logits)
     n = logits.shape[0]
     # In this order: where the two large parts cancel, what is left keeps its digits.
-    terms = xp.maximum(logits, 0.0)
+    terms = xp.maximum(logits, xp.zeros_like(logits))
     terms -= logits * target
-    terms += xp.log1p(xp.exp(-xp.abs(logits)))
-    y = sigmoid(logits)
+    small = xp.exp(-xp.abs(logits))
+    terms += xp.log1p(small)
+    y = sigmoid_from(logits, small)
     y -= target
     y *= scale / n
     return _total(xp, terms, weights) / n, _weighted(y, weights)
@@ -358,8 +359,8 @@ def half_poisson_deviance(
     n = logits.shape[0]
     error = xp.exp(logits)
     error -= target
-    # 0 log 0 = 0: the logarithm of the smallest normal number is finite.
-    terms = xp.log(xp.maximum(target, float(xp.finfo(target.dtype).smallest_normal)))
+    # 0 log 0 = 0, as 0 log 1 is.
+    terms = xp.log(target + xp.astype(target == 0, target.dtype))
     terms -= logits
     terms *= target
     terms += error

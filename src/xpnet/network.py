@@ -567,7 +567,9 @@ class MLP:
             gradient[f"W{i}"] = (d.T @ z[i - 1]).T  # in the memory order of the weights
             gradient[f"b{i}"] = xp.sum(d, axis=0)
             if i > 1:
-                d = d @ params[f"W{i}"].T
+                w = params[f"W{i}"].T
+                # A product with one column is slow in BLAS, and slowest in NumPy's.
+                d = d @ w if w.shape[0] > 1 else d * w
                 d *= self.activation.derivative(a[i - 2], y[i - 2])
                 if masks is not None:
                     d *= masks[i - 2]
