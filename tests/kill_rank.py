@@ -3,9 +3,9 @@
     python tests/kill_rank.py --backend numpy --count 10
 
 Each time torchrun starts ranks that train one net with checkpoints; one of them is killed with
-SIGKILL at a random moment, from the start of its process to the end of the training. torchrun
-starts the group again, which goes on from the last checkpoint. Parameters and losses must be
-those of an undisturbed run, bit for bit.
+SIGKILL at a random moment: every other time from the start of its process on, else from the first
+checkpoint on. torchrun starts the group again, which goes on from the last checkpoint. Parameters
+and losses must be those of an undisturbed run, bit for bit.
 """
 
 from __future__ import annotations
@@ -52,6 +52,23 @@ def ranks(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return [child for _, child in sorted(found, key=lambda pair: pair[0])]
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a training could go on from there."""
+    return any((folder / "checkpoints").glob("*.safetensors"))
+
+
+def begun(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the ranks."""
+    while not ranks(process):
+        time.sleep(0.005)
+
+
+def trains(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Wait for the first checkpoint."""
+    while not has_checkpoint(folder) and process.poll() is None:
+        time.sleep(0.005)
+
+
 def outcome(folder: Path) -> tuple[bytes, bytes]:
     """The model and the losses that a training has left."""
     return (
@@ -82,25 +99,27 @@ def survived(backend: str, count: int, seed: int = 0) -> tuple[int, int, list[in
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "undisturbed")
         process = started(backend, folder)
+        begun(process)
         start = time.perf_counter()
-        while not ranks(process):
-            time.sleep(0.01)
-        begin = time.perf_counter() - start
+        trains(process, folder)
+        middle = time.perf_counter()
         expected = finished(process, folder)
-        seconds = time.perf_counter() - start
+        end = time.perf_counter()
         number = 0
         while len(killed) < count:
             number += 1
             folder = Path(place, str(number))
             process = started(backend, folder)
-            time.sleep(rng.uniform(begin, seconds))
+            begun(process)
+            if number % 2:
+                trains(process, folder)
+            time.sleep(rng.uniform(0.0, end - (middle if number % 2 else start)))
             alive = ranks(process)
-            if not alive:  # not begun yet, or at its end
-                process.kill()
+            if not alive:  # at its end
                 process.wait()
                 continue
             who = rng.randrange(len(alive))
-            late += any((folder / "checkpoints").glob("*.safetensors"))
+            late += has_checkpoint(folder)
             alive[who].send_signal(signal.SIGKILL)
             killed.append(who)
             log = folder.with_suffix(".log")
