@@ -57,6 +57,7 @@ LIBRARIES = ("numpy", "torch")
 SHARES = (1, 4, 16, 64, 256)  # rows of a rank
 SIZES = tuple(2**k for k in range(10, 29, 2))  # bytes: 1 KiB to 256 MiB
 RATE = 0.1
+LEAST_ROUNDS = 3
 # With one thread for each library in each process, no contender waits for another's threads.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Lane = Callable[[int], float]
@@ -193,12 +194,17 @@ def steps_for(seconds: float, lanes: dict[str, Lane], block: int) -> int:
         blocks *= 4  # one step may be over before the clock has moved far
 
 
-def race(lanes: dict[str, Lane], steps: dict[str, int], rounds: int) -> dict[str, list[float]]:
+def race(
+    lanes: dict[str, Lane], steps: dict[str, int], words: argparse.Namespace
+) -> dict[str, list[float]]:
     """Seconds of a step, one number a round, of lanes that take turns."""
     found: dict[str, list[float]] = {name: [] for name in lanes}
     gc.collect()
     gc.freeze()  # so that the collection before each turn takes no time
-    for r in range(rounds):
+    start = time.perf_counter()
+    for r in range(words.rounds):
+        if r >= LEAST_ROUNDS and slowest([time.perf_counter() - start])[0] > words.most:
+            break
         for name in lanes if r % 2 == 0 else reversed(lanes):
             found[name].append(turn(lanes[name], steps[name]) / steps[name])
     gc.unfreeze()
@@ -304,7 +310,7 @@ def measure_net(net: str, words: argparse.Namespace, idle: float) -> dict[str, A
     found = {
         "layer_sizes": sizes, "batch": batch, "parameters": parameters(sizes), "item_size": 4,
         "block": block, "steps_a_round": steps,
-        "seconds": race(lanes, dict.fromkeys(lanes, steps), words.rounds), "bytes": {},
+        "seconds": race(lanes, dict.fromkeys(lanes, steps), words), "bytes": {},
     }  # fmt: skip
     for lib in LIBRARIES:
         wire = Loopback(idle)
@@ -359,7 +365,7 @@ def measure_compute(net: str, words: argparse.Namespace) -> list[dict[str, Any]]
         order = Batches(len(placed("numpy")[0]), rows, seed=dist.get_rank()).take(50)
         lanes = {name: step_lane(net, order) for name, net in nets.items()}
         steps = steps_for(words.seconds / 4, lanes, 1)
-        seconds = race(lanes, dict.fromkeys(lanes, steps), words.rounds)
+        seconds = race(lanes, dict.fromkeys(lanes, steps), words)
         found.append({"layer_sizes": sizes, "rows": rows, "steps": steps, "seconds": seconds})
     log(f"{net}: compute")
     return found
@@ -369,7 +375,7 @@ def measure_all_reduce(words: argparse.Namespace) -> list[dict[str, Any]]:
     """One all-reduce against its bytes; the sizes take turns."""
     lanes = {str(size): all_reduce_lane(size) for size in words.sizes}
     calls = {name: steps_for(words.seconds / 4, {name: go}, 1) for name, go in lanes.items()}
-    found = race(lanes, calls, words.rounds)
+    found = race(lanes, calls, words)
     log("all-reduce")
     return [
         {"bytes": int(name), "calls": calls[name], "seconds": seconds}
@@ -446,6 +452,10 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="of the all-reduce")
     parser.add_argument("--rounds", type=int, help="default: 7; with --quick 3")
     parser.add_argument("--seconds", type=float, help="of a turn; default: 0.2; with --quick 0.1")
+    parser.add_argument(
+        "--most", type=float, default=25.0,
+        help=f"seconds of a race, after which it ends if {LEAST_ROUNDS} rounds are done",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="no figures to quote")
     words = parser.parse_args()
     words.ranks = words.ranks or [1, 2, 4]

@@ -443,12 +443,12 @@ def machine_lines(results: Results) -> list[str]:
     settings = [f"{key}={value}" for key, value in m["settings"].items() if value is not None]
     versions = [f"{name} {m['versions'][name]}" for name in ("numpy", "torch")]
     rounds = {len(s) for run in results.runs for f in run["nets"] for s in f["seconds"].values()}
+    few = sorted({min(rounds), max(rounds)})
     lines = [
         f"- {m['cpu']}, {cores(m)}; {m['system']}, Python {m['python']}, {', '.join(versions)}",
         f"- NumPy's BLAS: {'; '.join(pools) or 'unknown'}; Torch has its own",
         f"- environment: {', '.join(settings)}; so one thread a rank, for all",
-        f"- gloo over loopback; {'–'.join(map(str, sorted(rounds)))} interleaved rounds; "
-        f"{results.when}",
+        f"- gloo over loopback; {' to '.join(map(str, few))} interleaved rounds; {results.when}",
     ]
     if results.quick:
         lines.append("- **a quick run: fewer and shorter rounds, no figures to quote**")
