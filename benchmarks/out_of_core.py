@@ -119,7 +119,7 @@ def main() -> None:
             "backend": options.backend,
             "batch_size": options.batch_size,
             "steps": options.steps,
-            "shards": options.shards,
+            "files": options.shards,
             "bytes_on_the_disk": on_the_disk(folder),
         }
         settings = [

@@ -17,7 +17,8 @@ GROUPS = {  # of the picture; a room that is in none is drawn grey
     "the libraries' names": ("backend",),
     "arithmetic: asks its arrays": ("functions", "losses", "numerical", "structured", "optimizers"),
     "nets and their training": (
-        "gradcheck", "network", "history", "batches", "checkpoint", "callbacks", "training",
+        "gradcheck", "network", "history", "batches", "staging", "checkpoint", "callbacks",
+        "training",
     ),
 }  # fmt: skip
 COLOURS = ["#6c757d", "#c2571a", "#1f6fb4", "#2b8a5b"]

@@ -104,14 +104,20 @@ def fit(
     Waits for the device to look at the values of `x` and `t` once, and once a block (up to 100
     steps) to fetch the losses; within a block nothing waits.
 
+    Data may also stay on the disk, as shards (`xpnet.open_shards`) or mapped into memory. Each
+    block of steps then reads its rows, while the one before is computed; see the page "Data that
+    does not fit".
+
     Parameters
     ----------
     net : MLP
         Its `params` are changed in place.
     x : array, (n, inputs)
-        Of the net's library and device.
+        Of the net's library and device. Or rows on disk: of `xpnet.open_shards`, or a
+        ``numpy.memmap``, for a net of any library.
     t : array
-        Class indices (n,) or rows (n, outputs), as for `MLP.loss`.
+        Class indices (n,) or rows (n, outputs), as for `MLP.loss`. With rows on disk: such, or a
+        NumPy array.
     steps, epochs : int
         How long: one of the two. An epoch is n rows.
     batch_size : int
@@ -124,7 +130,7 @@ def fit(
         "backprop", or "numerical" for central differences.
     validation : (x, t), optional
         Its loss and accuracy are recorded at the end, and after each block (up to 100 steps)
-        in which an epoch ended.
+        in which an epoch ended. On disk, it is read each time.
     seed : int, optional
         Of the batch order. None draws anew each time.
     shuffle : bool or callable
@@ -135,7 +141,7 @@ def fit(
         lacks from the pass's beginning, not from the next pass.
     sample_weight : array, (n,), optional
         Weights of the rows, at least 0, of the net's library: the loss of a batch is their
-        weighted mean. For gradient "backprop".
+        weighted mean. For gradient "backprop". With rows on disk: a NumPy array.
     dropout : float
         In [0, 1): in each step each output of a hidden layer is 0 with this probability, for
         each row anew, and the others are divided by 1 - dropout (Srivastava et al., *Dropout: a
@@ -164,7 +170,7 @@ def fit(
     block_steps : int or callable, optional
         Steps between two looks: callbacks, progress and Ctrl-C wait for a block to end. A
         callable is given the steps done, and returns those of the next block. None: up to 100,
-        fewer for large nets.
+        fewer for large nets. With rows on disk, blocks of more than 64 MiB are divided.
     optimizer_state : dict, optional
         Yours to keep between calls, empty at first: with it, a call goes on with the optimizer's
         slots and its count of steps where the last one ended.
@@ -182,14 +188,16 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        An argument is not what is said above; nothing has been trained then.
+        An argument is not what is said above; nothing has been trained then. Or, with rows on
+        disk, a value is not, which comes to light when its block is read: the message names the
+        rows, and the parameters are those before this block.
     NonFiniteLoss
         The loss became NaN or infinite. The parameters are those before the block in which it
         did; the error has the step's number and the history.
     FileExistsError
         The folder has checkpoints, and `resume` is False.
     FileError
-        The folder has checkpoints, and none can be read.
+        The folder has checkpoints, and none can be read; or a shard has become shorter.
     DistributedError
         Another rank has ended, has refused to begin, or hangs; the message names it.
 
