@@ -6,7 +6,7 @@ The shards are sparse files: each begins with some of MNIST's rows, and the rest
 take no place on the disk. So the memory is that of a training on 20 GB; the time is that of
 reading through the system's cache, not that of a disk. Each training is a process of its own,
 whose peak of resident memory is read from /proc (Linux). For comparison the same steps are run
-on MNIST in memory.
+on MNIST in memory. With --ranks N, torchrun starts N processes that share each batch.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def train(folder: Path, kind: str, options: argparse.Namespace) -> dict[str, Any
     else:
         (x, t), _ = xpnet.load_mnist(xp=options.backend)
     before = peak()
-    history = xpnet.fit(net, x, t, steps=options.steps, batch_size=options.batch_size)
+    history = xpnet.fit(
+        net, x, t, steps=options.steps, batch_size=options.batch_size, distributed=options.ranks > 1
+    )
     return {
         "rows": x.shape[0],
         "bytes_of_x": ROW_BYTES * x.shape[0],
@@ -101,11 +103,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--backend", default="numpy")
+    parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where to write; default: for temporary files")
     parser.add_argument("--kind", choices=KINDS, help=argparse.SUPPRESS)  # a child of this program
     options = parser.parse_args()
     if options.kind:
-        print(json.dumps(train(options.folder, options.kind, options)))
+        # In one piece: other ranks print too.
+        print(json.dumps(train(options.folder, options.kind, options)) + "\n", end="", flush=True)
         return
 
     import machine
@@ -117,6 +121,7 @@ def main() -> None:
             "machine": machine.describe(),
             "net": [INPUTS, HIDDEN, CLASSES],
             "backend": options.backend,
+            "ranks": options.ranks,
             "batch_size": options.batch_size,
             "steps": options.steps,
             "files": options.shards,
@@ -124,12 +129,17 @@ def main() -> None:
         }
         settings = [
             "--steps", str(options.steps), "--batch-size", str(options.batch_size),
-            "--backend", options.backend, "--folder", str(folder),
+            "--backend", options.backend, "--folder", str(folder), "--ranks", str(options.ranks),
         ]  # fmt: skip
+        start = [sys.executable]
+        if options.ranks > 1:
+            start += ["-m", "torch.distributed.run", "--standalone"]
+            start += ["--nproc-per-node", str(options.ranks)]
         for kind in KINDS:
-            command = [sys.executable, os.path.abspath(__file__), *settings, "--kind", kind]
+            command = [*start, os.path.abspath(__file__), *settings, "--kind", kind]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            outcome[kind] = json.loads(done.stdout)
+            each = [json.loads(line) for line in done.stdout.splitlines()]
+            outcome[kind] = each if options.ranks > 1 else each[0]
             print(f"{kind}: {json.dumps(outcome[kind])}", flush=True)
     if options.result:
         options.result.write_text(json.dumps(outcome, indent=1) + "\n", encoding="utf-8")
