@@ -16,8 +16,8 @@ What is timed, in each run:
 - the same steps by DistributedDataParallel: eager, ``gradient_as_bucket_view=True``, the fused
   SGD, gradients set to None, the batch taken by the same `index_select`, its row numbers drawn
   beforehand, the loss kept nowhere (the net has no buffers that it could broadcast);
-- with one rank, `xpnet.fit` without `distributed`;
-- the bare step without reduction against the rows of a rank's share, on all ranks at once;
+- with one rank, the bare step beside them: the runner alone, without reduction, without `fit`;
+- the bare step against the rows of a rank's share, on all ranks at once;
 - one all-reduce against its bytes.
 
 The contenders take turns in the same processes, the other way round in every second round. A
@@ -78,7 +78,7 @@ def net_on(library: str, sizes: list[int]) -> xpnet.MLP:
 
 
 def fit_lane(
-    library: str, sizes: list[int], batch: int, block: int, *, distributed: bool = True,
+    library: str, sizes: list[int], batch: int, block: int,
     at_the_ends: Callable[[], Any] = lambda: None,
 ) -> Lane:  # fmt: skip
     """`xpnet.fit`, from the end of its first block; calls `at_the_ends` there and at its end."""
@@ -94,7 +94,7 @@ def fit_lane(
 
         xpnet.fit(
             net, *placed(library), steps=steps + block, batch_size=batch,
-            learning_rate=RATE, callbacks=[stamp], distributed=distributed,
+            learning_rate=RATE, callbacks=[stamp], distributed=True,
         )  # fmt: skip
         return stamps[-1] - stamps[0]
 
@@ -305,7 +305,7 @@ def measure_net(net: str, words: argparse.Namespace, idle: float) -> dict[str, A
     lanes["ddp"] = ddp
     if size == 1:
         for lib in LIBRARIES:
-            lanes[f"alone-{lib}"] = fit_lane(lib, sizes, batch, block, distributed=False)
+            lanes[f"bare-{lib}"] = step_lane(net_on(lib, sizes), order)
     steps = steps_for(words.seconds, lanes, block)
     found = {
         "layer_sizes": sizes, "batch": batch, "parameters": parameters(sizes), "item_size": 4,
@@ -315,7 +315,7 @@ def measure_net(net: str, words: argparse.Namespace, idle: float) -> dict[str, A
     for lib in LIBRARIES:
         wire = Loopback(idle)
         with Counter() as counter:
-            fit_lane(lib, sizes, batch, block, at_the_ends=wire.note)(steps)
+            fit_lane(lib, sizes, batch, block, wire.note)(steps)
         found["bytes"][f"xpnet-{lib}"] = {
             "all_reduces_a_step": counter.calls["gradients"] / (steps + block),
             "a_step": counter.bytes["gradients"] / (steps + block),

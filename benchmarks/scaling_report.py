@@ -9,9 +9,10 @@ The text goes between two marks of the page. The model and where its numbers com
     compute(rows) = c0 + c1 rows              least squares, on the bare steps
     all-reduce(n, bytes) = g + 2 (n - 1) a + 2 (n - 1) / n · bytes / b
                                               g of one rank, a and b by least squares
-    overhead                                  what is left of the step of one rank
+    overhead                                  a step of one rank, less the bare step in turns with
+                                              it, less g
 
-So a step on more than one rank is predicted, not fitted. Least squares are of relative errors,
+So a step is predicted, not fitted. Least squares are of relative errors,
 with no negative part; what is fitted are medians of rounds.
 """
 
@@ -34,7 +35,6 @@ BEGIN, END = "<!-- scaling: begin -->", "<!-- scaling: end -->"
 CONTENDERS = ("xpnet-numpy", "xpnet-torch", "ddp")
 NAMES = {
     "xpnet-numpy": "xpnet, NumPy", "xpnet-torch": "xpnet, Torch", "ddp": "DDP",
-    "alone-numpy": "xpnet, NumPy, not distributed", "alone-torch": "xpnet, Torch, not distributed",
 }  # fmt: skip
 COLOURS = {"xpnet-numpy": "#1f6fb4", "xpnet-torch": "#7fb2dd", "ddp": "#d9822b"}
 PREDICTED = "xpnet-numpy"  # whose compute the predictions are made of: the default backend
@@ -156,10 +156,10 @@ class Results:
     def net(self, found: dict[str, Any], lane: str, run: dict[str, Any]) -> Net:
         """The model of a net whose ranks compute beside each other as in `run`."""
         sizes = found["layer_sizes"]
-        one = self.runs[0]
-        fixed, a_row = self.line(one, sizes, lane)
-        measured = median(found_in(one, sizes)["seconds"][lane])
-        overhead = max(0.0, measured - fixed - a_row * found["batch"] - self.link.call)
+        seconds = found_in(self.runs[0], sizes)["seconds"]
+        bare = seconds[lane.replace("xpnet", "bare")]
+        beyond = median(a - b for a, b in zip(seconds[lane], bare, strict=True))
+        overhead = max(0.0, beyond - self.link.call)
         if run["compute"]:
             fixed, a_row = self.line(run, sizes, lane)
         else:  # more ranks than cores: each has its part of one
@@ -244,17 +244,17 @@ def bound_text(results: Results) -> str:
     return text + (f". Missed: {'; '.join(missed)}." if missed else ".")
 
 
-def alone_text(results: Results) -> str:
+def bare_text(results: Results) -> str:
     parts = []
     for found in results.nets():
         values = [
-            f"{median(ratio(found, f'xpnet-{lib}', f'alone-{lib}')):.2f} ({name})"
+            f"{median(ratio(found, f'xpnet-{lib}', f'bare-{lib}')):.2f} ({name})"
             for lib, name in (("numpy", "NumPy"), ("torch", "Torch"))
         ]
         parts.append(f"{'-'.join(map(str, found['layer_sizes']))} {', '.join(values)}")
     return (
-        "With one rank, `distributed=True` takes this many times the step of a `fit` without it: "
-        + "; ".join(parts) + "."
+        "With one rank, a step of `fit(..., distributed=True)` takes this many times the bare "
+        "step, in turns with it: " + "; ".join(parts) + "."
     )  # fmt: skip
 
 
@@ -470,7 +470,7 @@ def section(results: Results) -> list[str]:
         f"### Steps beside DistributedDataParallel ({where})", "",
         "Median of a step, its IQR in brackets; a ratio is the median over the rounds of the ratio",
         f"within a round. {bound_text(results)} {source(results)}", "",
-        *steps_table(results), alone_text(results), "",
+        *steps_table(results), bare_text(results), "",
         f"![Step times against ranks]({stem}-steps.svg)", "",
         f"### Bytes ({where})", "",
         "What a step gives to `all_reduce` was counted there; what crosses loopback is what the",
@@ -489,8 +489,8 @@ def section(results: Results) -> list[str]:
         *compute_table(results),
         f"![The bare step against its rows, and the model]({stem}-compute.svg)", "",
         f"### The model beside the steps ({where})", "",
-        "The overhead is what is left of the step of one rank, so that row holds by construction "
-        "where it is above 0. All other rows are predictions; nothing was fitted to them.",
+        "The overhead is what a step of one rank takes beyond the bare step, in turns with it. All",
+        "rows are predictions from the parts; nothing was fitted to them.",
         f"{source(results)}", "",
         *model_table(results),
         f"### Up to 1,024 ranks: where it stops paying ({where})", "",

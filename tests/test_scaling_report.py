@@ -36,12 +36,13 @@ def lanes(seconds, names=("xpnet-numpy", "xpnet-torch", "ddp")):
 
 def run(n, *, oversubscribed):
     late = 7.0 if oversubscribed else 1.0  # what the model knows nothing of
-    names = ["xpnet-numpy", "xpnet-torch", "ddp", *["alone-numpy", "alone-torch"][: 2 * (n == 1)]]
+    names = ["xpnet-numpy", "xpnet-torch", "ddp"]
+    bare = lanes(FIXED + A_ROW * BATCH, ("bare-numpy", "bare-torch")) if n == 1 else {}
     sent = {"all_reduces_a_step": 1, "a_step": 4 * PARAMETERS, "host_a_block": 8}
     crossed = {"loopback_a_step": 2.1 * (n - 1) * 4 * PARAMETERS}
     net = {
         "layer_sizes": SIZES, "batch": BATCH, "parameters": PARAMETERS, "item_size": 4,
-        "block": 100, "steps_a_round": 100, "seconds": lanes(late * step(n), names),
+        "block": 100, "steps_a_round": 100, "seconds": {**lanes(late * step(n), names), **bare},
         "bytes": {name: {**sent, **crossed} for name in names},
     }  # fmt: skip
     compute = [
