@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from array_api_compat import device
+
 from .checks import array_namespace, function, refuse_other_than_array, switch
 
 Array = Any
@@ -117,9 +119,9 @@ def relu(x: Array) -> Array:
 
 
 def _relu(x: Array) -> Array:
-    # Not the number 0: NumPy then takes twice the time, and Torch moves it to the device.
-    xp = array_namespace(x)
-    return xp.maximum(x, xp.zeros_like(x[:1, ...] if x.ndim > 1 else x))
+    # Not the number 0: for Torch it would become an array, copied to the device each time.
+    zero = array_namespace(x).zeros(x.shape[-1:], dtype=x.dtype, device=device(x))
+    return array_namespace(x).maximum(x, zero)
 
 
 def relu_grad(x: Array) -> Array:
