@@ -152,7 +152,7 @@ class Backend:
     float64
         What to do where the library makes float32 of float64.
     alone
-        Why the backend cannot compute in several processes by `xpnet.distributed`, and what it
+        Why the backend cannot compute in several processes by torch.distributed, and what it
         has instead; empty where it can.
     float64_environment
         What a program sets in its environment before the library is imported, for float64.
