@@ -297,8 +297,8 @@ def test_every_public_name_is_in_the_reference():
     for module, namespace in {**modules, "plots": plots}.items():
         for name, value in vars(namespace).items():
             own = getattr(value, "__module__", None) == namespace.__name__
-            helper = name in ("floating_namespace", "sigmoid_from", "index_rows", "new_figure",
-                           "figure_of", "title_of")  # fmt: skip
+            helper = name in ("floating_namespace", "index_rows", "new_figure", "figure_of",
+                           "title_of")  # fmt: skip
             if own and callable(value) and not name.startswith("_") and not helper:
                 expected.add(f"{module}.{name}")
     expected.discard("functions.Activation")  # listed as xpnet.Activation

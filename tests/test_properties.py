@@ -1292,7 +1292,7 @@ def public(module):
 
 def test_every_function_has_a_property():
     """A public function, activation, loss, optimizer or schedule that no test here covers."""
-    helpers = {"Activation", "floating_namespace", "sigmoid_from"}
+    helpers = {"Activation", "floating_namespace"}
     assert public(functions).keys() - helpers == {*ELEMENTWISE, "softmax"}
     names = {name for name, _ in (*LOSSES.values(), *CHANGES.values())}
     helpers = {"Output", "index_rows"}

@@ -45,13 +45,8 @@ def sigmoid(x: Array) -> Array:
     array([0.5, 1. ])
     """
     xp = floating_namespace(x)
-    return sigmoid_from(x, xp.exp(-xp.abs(x)))
-
-
-def sigmoid_from(x: Array, small: Array) -> Array:
-    """`sigmoid` where exp(-|x|), `small`, is already known; checks nothing."""
-    xp = array_namespace(x)
     # 1 / (1 + e^-x) above 0, and e^x / (1 + e^x) below, where e^-x may overflow.
+    small = xp.exp(-xp.abs(x))
     return xp.where(x > 0, xp.ones_like(x), small) / (1.0 + small)
 
 

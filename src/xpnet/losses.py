@@ -26,7 +26,7 @@ from .checks import (
     positive_integer,
     refuse_other_than_array,
 )
-from .functions import floating_namespace, sigmoid, sigmoid_from, softmax
+from .functions import floating_namespace, sigmoid, softmax
 
 Array = Any
 P = ParamSpec("P")
@@ -274,7 +274,8 @@ def sigmoid_cross_entropy(
     terms -= logits * target
     small = xp.exp(-xp.abs(logits))
     terms += xp.log1p(small)
-    y = sigmoid_from(logits, small)
+    y = xp.where(logits > 0, xp.ones_like(small), small)  # as in `sigmoid`
+    y /= 1.0 + small
     y -= target
     y *= scale / n
     return _total(xp, terms, weights) / n, _weighted(y, weights)
