@@ -330,6 +330,10 @@ HARD = {
         [1, 2, 4, 2], "relu", "identity", "float64", {"W1": 0.0, "W2": 0.0, "W3": -0.5},
         [[-6.8e-61], [-6.8e-61], [0.0]], [[1.1920929e-7, 1.1920929e-7]] * 3,
     ),
+    "curvature on one side of a kink, in many samples alike": (
+        [1, 1, 1], "relu", "identity", "float32", {"b1": -1e-20, "W2": 0.8}, [[0.0]] * 40,
+        [[0.0]] * 40,
+    ),
 }  # fmt: skip
 
 

@@ -612,7 +612,6 @@ def check_point(
     flushed = 10.0 * tiny * np.sum(1.0 + sizes, axis=1, keepdims=True)
     # The kinks on the way from each pre-activation, and what they may do, within each radius.
     kinks = [(np.zeros_like(predicted), np.zeros_like(predicted))] * len(FINER)
-    hidden: list[Any] = [0.0] * len(FINER)
     for layer in range(point.depth, 0, -1):
         z = read(point.z[layer - 1]).astype(np.float64)
         if layer < point.depth:
@@ -639,8 +638,7 @@ def check_point(
                     _kinks(point, layer, factor, flow, weights, further, read)
                     for factor, further in zip(FINER, kinks, strict=True)
                 ]
-                hidden = [np.where(number > 1, spread, 0.0) for number, spread in kinks]
-        slope, error, jump, lost = _measured(point, layer, rounded, lost, hidden, read)
+        slope, error, jump, lost = _measured(point, layer, rounded, lost, kinks, read)
         slopes[layer] = slope
         if layer < point.depth:
             inner = (1.0 + np.abs(read(point.a[layer - 1]))) * slope
@@ -667,8 +665,8 @@ def check_point(
 
 
 def _measured(
-    point: structured.Point, layer: int, rounded: Host, flushed: Host, hidden: Sequence[Any],
-    read: Callable[[Array], Host],
+    point: structured.Point, layer: int, rounded: Host, flushed: Host,
+    kinks: Sequence[tuple[Host, Host]], read: Callable[[Array], Host],
 ) -> tuple[Host, Host, Host, Host]:  # fmt: skip
     """Return slope, its error, its jump at a kink and what flushing does to it, for every G.
 
@@ -677,10 +675,11 @@ def _measured(
     """
     gain = structured.largest_gain(point, layer)
     radius = structured.default_radius(point, layer, gain)
-    smooth = point.activation.smooth or layer == point.depth
+    if point.activation.smooth or layer == point.depth:
+        return _with_radius(point, layer, radius, rounded, flushed, None, read)
     tried = [
-        _with_radius(point, layer, factor * radius, rounded, flushed, kinks, read)
-        for factor, kinks in list(zip(FINER, hidden, strict=True))[: 1 if smooth else None]
+        _with_radius(point, layer, factor * radius, rounded, flushed, near, read)
+        for factor, near in zip(FINER, kinks, strict=True)
     ]
     best = tried[0]
     for other in tried[1:]:
@@ -693,8 +692,8 @@ def _measured(
 
 
 def _with_radius(
-    point: structured.Point, layer: int, radius: Array, rounded: Host, flushed: Host, hidden: Any,
-    read: Callable[[Array], Host],
+    point: structured.Point, layer: int, radius: Array, rounded: Host, flushed: Host,
+    kinks: tuple[Host, Host] | None, read: Callable[[Array], Host],
 ) -> tuple[Host, Host, Host, Host]:  # fmt: skip
     slopes, jumps, sizes = [], [], []
     for factor in (1.0, 0.7, 0.5):
@@ -710,9 +709,13 @@ def _with_radius(
     usual = float(np.median(error[error > 0])) if np.any(error) else 0.0
     least = 64.0 * eps * np.max(np.abs(slope))
     kinked = jump > 16.0 * usual + least
-    smooth = point.activation.smooth or layer == point.depth
-    below = np.where(kinked | smooth, 0.0, jump)  # a kink, or rounding: there is no telling
-    jump = np.maximum(np.where(kinked, np.maximum(jump, 2.0 * error), 0.0), hidden)
+    # A kink, or rounding: there is no telling.
+    below = np.where(kinked | (kinks is None), 0.0, jump)
+    # About a kink what a slope is off by shrinks with the radius, not with its square: it is twice
+    # what half the radius takes away, and the same in all samples that are alike.
+    number, spread = kinks or (np.zeros_like(slope), 0.0)
+    jump = np.where(kinked | (number > 0), np.maximum(jump, 2.0 * error), 0.0)
+    jump = np.maximum(jump, np.where(number > 1, spread, 0.0))
     error = np.where(kinked, 0.0, error)
     # Chance may hide the noise of one G, or of all in a small net: not below the others', and
     # not below the rounding of the moved pre-activation, of all behind it, and of G itself.
