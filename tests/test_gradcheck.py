@@ -330,6 +330,10 @@ HARD = {
         [1, 2, 4, 2], "relu", "identity", "float64", {"W1": 0.0, "W2": 0.0, "W3": -0.5},
         [[-6.8e-61], [-6.8e-61], [0.0]], [[1.1920929e-7, 1.1920929e-7]] * 3,
     ),
+    "a residual beside a curvature, and moves that are absorbed": (
+        [2, 2, 2, 1], "tanh", "identity", "float64",
+        {"W1": 0.5, "W2": 3e-157, "b2": 7e-91, "W3": 0.75}, [[0.5, 0.25]] * 2, [[-7e-91]] * 2,
+    ),
     "curvature on one side of a kink, in many samples alike": (
         [1, 1, 1], "relu", "identity", "float32", {"b1": -1e-20, "W2": 0.8}, [[0.0]] * 40,
         [[0.0]] * 40,

@@ -606,7 +606,7 @@ def check_point(
     slopes: dict[int, Host] = {}
     derivative: dict[int, Host] = {}
     # √Σ (value · slope)² over what comes behind: what its rounding does to the loss.
-    behind = np.zeros((n, 1))
+    behind, doubt = np.zeros((n, 1)), np.zeros((n, 1))
     # What flushing on the way does to every G: a loss's change takes some ten operations with
     # each logit, whose factors are at most 1, the prediction or the target.
     flushed = 10.0 * tiny * np.sum(1.0 + sizes, axis=1, keepdims=True)
@@ -616,17 +616,19 @@ def check_point(
         z = read(point.z[layer - 1]).astype(np.float64)
         if layer < point.depth:
             derivative[layer] = _derivative(point, layer, read)
-            weights, steep = params[f"W{layer + 1}"], np.abs(slopes[layer + 1])
-            flow, total = slopes[layer + 1] @ weights.T, np.sum(steep, axis=1, keepdims=True)
+            weights = params[f"W{layer + 1}"]
+            # No steeper than this: a slope that was found to be 0 may be as large as its noise.
+            flow = np.abs(slopes[layer + 1] @ weights.T) + doubt @ np.abs(weights).T
+            total = np.sum(np.abs(slopes[layer + 1]) + doubt, axis=1, keepdims=True)
             # Of d @ Wᵀ the weights, the products and the partial sums are flushed; of its product
             # with the derivative, that, its factor, and what is left.
             own = own @ np.abs(weights).T + tiny * (total + 2.0 * n * weights.shape[1])
-            own = np.abs(derivative[layer]) * own + tiny * (2.0 * np.abs(flow) + n)
+            own = np.abs(derivative[layer]) * own + tiny * (2.0 * flow + n)
         rounded, lost = behind, flushed
         if layer < point.depth:
             # Of an activation's change both values, their arguments and the difference; of its
             # products the weights too, and behind the layer the partial sums.
-            outer = 5.0 * tiny * np.abs(flow)
+            outer = 5.0 * tiny * flow
             lost = flushed + outer + 2.0 * tiny * total
             flushed = flushed + np.sum(outer, axis=1, keepdims=True)
             flushed = flushed + 3.0 * tiny * len(weights) * total
@@ -639,9 +641,9 @@ def check_point(
                     for factor, further in zip(FINER, kinks, strict=True)
                 ]
         slope, error, jump, lost = _measured(point, layer, rounded, lost, kinks, read)
-        slopes[layer] = slope
+        slopes[layer], doubt = slope, SAFETY * error + lost
         if layer < point.depth:
-            inner = (1.0 + np.abs(read(point.a[layer - 1]))) * slope
+            inner = (1.0 + np.abs(read(point.a[layer - 1]))) * (np.abs(slope) + doubt)
             behind = np.hypot(behind, np.hypot.reduce(inner, axis=1, keepdims=True))
         penalty = l2 * params[f"W{layer}"]
         parts: dict[str, tuple[Host, Any]] = {
@@ -746,8 +748,8 @@ def _kinks(
     One kink bends a G. Two may hide each other: ReLU(1e-9 - ReLU(δ)) is flat on both sides of 0
     but for 1e-9, where it falls. So each unit is looked at by itself: its slopes on both sides,
     as far away as a move within the radius takes it at most, have its slope at the point between
-    them. `flow` is the loss's slope at the layer's outputs, `weights` and `further` are those
-    of the next layer.
+    them. `flow` is the size of the loss's slope at the layer's outputs; `weights` and `further`
+    are those of the next layer.
     """
     a, eps = point.a[layer - 1], structured.epsilon(point)
     reach = factor * eps ** (1 / 3)
@@ -762,7 +764,7 @@ def _kinks(
     number, spread = further
     number = kinked + number @ (weights != 0.0).T
     spread = np.maximum(left, right) * (spread @ np.abs(weights).T)
-    return number, spread + np.where(kinked, np.abs(flow) * bent, 0.0)
+    return number, spread + np.where(kinked, flow * bent, 0.0)
 
 
 def _root_of_squares(inputs: Host, errors: Host) -> Host:
