@@ -383,6 +383,18 @@ def test_no_false_alarm_where_kinks_hide_each_other(lib):
         no_false_alarm(lib, [2, 3, 2, 2], "relu", output, "float64", values, zeros, zeros)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "x"),
+    [("float64", [4.74727862e-16, 0.0]), ("float64", [-1.6939185054884704e-17, 0.0]),
+     ("float32", [0.0, -8.800147043075413e-06, 1.6699381315048507e-32, 0.0])],
+)  # fmt: skip
+def test_no_false_alarm_where_moved_terms_cancel(lib, dtype, x):
+    """Noise that is 0 at x, along a direction in which f is a small sum of larger terms."""
+    x = lib.array(x, dtype)
+    report = check_gradient(lambda v: lib.xp.sum(v * v * v), 3.0 * x * x, x, directions=3)
+    assert report.verdict in ("passed", "inconclusive"), str(report)
+
+
 def test_what_kinks_may_hide_is_bounded():
     """Two kinks within reach that explain anything, and every fault behind them."""
     net = MLP([1, 1, 1, 1], activation="relu", output="identity", dtype="float64", seed=0)

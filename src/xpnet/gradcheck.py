@@ -491,13 +491,25 @@ class _Along:
     def again(self, direction: Host, found: _Slope) -> _Slope:
         """Measure a slope that fails again, with the finest step that can still tell.
 
-        Several kinks within a step may hide each other; a finer step leaves them behind.
+        Several kinks within a step may hide each other; a finer step leaves them behind. And f
+        may round more where it is moved to than at x, where it may be 0: its noise there counts.
         """
         error = abs(found[0] - found[1])
         level = self.level
         while level < 8 and self._rounding(level + 1) < error / 4:
             level += 1
-        return self.at(direction, level)
+        given, measured, noise, kink = self.at(direction, level)
+        if kink == 0 and math.isfinite(noise):
+            h = self.step * 4.0**-level
+            values = [self._moved(0.25 * k * h * direction) for k in range(-4, 5)]
+            # With a spacing of h/4 what is smooth drops out from the fifth difference on.
+            noise += SAFETY * 2.0 * max(_levels(values, 5)) / h
+        return given, measured, noise, kink
+
+    def _moved(self, move: Host) -> float:
+        xp = array_namespace(self.x)
+        moved = self.x + xp.asarray(move, dtype=self.x.dtype, device=device(self.x))
+        return float(self.sampler.at({self.name: moved}))
 
     def at(self, direction: Host, level: int) -> _Slope:
         """Measure with the step divided by 4 so many times."""
@@ -565,17 +577,26 @@ def measured_noise(sampler: Sampler, rng: np.random.Generator) -> float:
             u = 8.0 * _eps(x) ** exponent * rng.uniform(0.5, 1.0, host.shape)
             u *= np.maximum(np.abs(host), 0.1) * np.where(host < 0, -1.0, 1.0)
             steps[name] = array_namespace(x).asarray(u, dtype=x.dtype, device=device(x))
-        table = np.asarray([
-            float(sampler.at({name: sampler.arrays[name] + k * u for name, u in steps.items()}))
-            for k in range(9)
-        ])  # fmt: skip
-        for k in range(1, 7):
-            table = np.diff(table)
-            if k > 3:
-                gamma = math.factorial(k) ** 2 / math.factorial(2 * k)
-                # The root mean square, with no square to overflow.
-                levels.append(math.sqrt(gamma / table.size) * float(np.hypot.reduce(table)))
+        levels += _levels(
+            [
+                float(sampler.at({name: sampler.arrays[name] + k * u for name, u in steps.items()}))
+                for k in range(9)
+            ],
+            4,
+        )
     return max(levels)
+
+
+def _levels(values: list[float], first: int) -> list[float]:
+    """Noise in equally spaced values, from their differences of the first order to the sixth."""
+    levels, table = [], np.asarray(values)
+    for k in range(1, 7):
+        table = np.diff(table)
+        if k >= first:
+            gamma = math.factorial(k) ** 2 / math.factorial(2 * k)
+            # The root mean square, with no square to overflow.
+            levels.append(math.sqrt(gamma / table.size) * float(np.hypot.reduce(table)))
+    return levels
 
 
 # --- a net -----------------------------------------------------------------------------------
