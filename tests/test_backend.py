@@ -57,7 +57,7 @@ def test_unknown_words_list_the_known():
 def test_no_such_device(lib):
     """A device that is not there is said in the library's own words."""
     if lib.kwargs["xp"] in ("numpy", "cupy"):
-        pytest.skip("checked by name, elsewhere")
+        pytest.skip("its device is chosen by name, which another test checks")
     with pytest.raises((BackendNotAvailable, ValueError), match=r"\w"):
         xpnet.place(lib.kwargs["xp"], "no-such-device")
 
@@ -108,7 +108,7 @@ def test_real_cupy_without_a_driver():
     pytest.importorskip("cupy", reason="CuPy is not installed")
     info = BACKENDS["cupy"].info()
     if info.available:
-        pytest.skip("this machine has a GPU")
+        pytest.skip("the message is that of a machine without a GPU, and this one has one")
     with pytest.raises(BackendNotAvailable, match=r"cannot run here: .*cuda"):
         xpnet.place("cupy")
 
@@ -203,7 +203,7 @@ def test_a_graph_that_cannot_be_recorded_runs_eagerly():
     rows, numbers = np.asarray([[1, 2]]), np.asarray([[0.5]])
     weights = state["params"]["w"]
     if torch.cuda.is_available():
-        pytest.skip("recording on the CPU's arrays fails otherwise here")
+        pytest.skip("with CUDA, recording arrays of the CPU fails with another error")
     run((rows,), numbers)
     with pytest.warns(UserWarning, match="steps run one by one, not as a CUDA graph: "):
         assert float(run((rows,), numbers)[0]) == -2.0
@@ -219,7 +219,7 @@ def test_a_step_looks_at_no_value(lib, monkeypatch):
     from xpnet.training import make_step
 
     if not lib.name.startswith("strict"):
-        pytest.skip("array-api-strict stands in for the devices that would wait")
+        pytest.skip("only arrays of array-api-strict can refuse every conversion to a number")
     array = type(lib.array([1.0]))
     rng = np.random.default_rng(0)
     x, t = lib.array(rng.normal(size=(20, 4))), lib.array(rng.integers(0, 3, 20))

@@ -30,6 +30,18 @@ def train(lib, *, dtype="float64", net=None, form="indices", **kwargs):
     return net, fit(net, lib.array(x), lib.array(t), **options)
 
 
+def textbook(host, rule, gradients):
+    """The losses of plain steps, one for each (loss, gradient) of the net as it is then."""
+    slots, losses = rule.slots(host.params), []
+    for step, (loss, gradient) in enumerate(gradients, 1):
+        if rule.folds_rate:
+            gradient = {k: 0.05 * g for k, g in gradient.items()}
+        numbers = rule.coefficients(np.asarray([step]), np.asarray([0.05])).tolist()[0]
+        rule.update(host.params, gradient, slots, numbers)
+        losses.append(loss)
+    return losses
+
+
 @pytest.mark.parametrize("form", ["indices", "rows"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_training_equals_the_textbook_loop(lib, name, form):
@@ -39,17 +51,8 @@ def test_training_equals_the_textbook_loop(lib, name, form):
 
     x, t = blobs()
     host = MLP([6, 5, 3], dtype="float64", seed=0)
-    slots = rule.slots(host.params)
-    order = Batches(len(x), 20, 0)
-    losses = []
-    for step in range(1, 24):
-        rows = order.take(1)[0]
-        loss, gradient = host.loss_and_gradient(x[rows], t[rows])
-        if rule.folds_rate:
-            gradient = {k: 0.05 * g for k, g in gradient.items()}
-        numbers = rule.coefficients(np.asarray([step]), np.asarray([0.05])).tolist()[0]
-        rule.update(host.params, gradient, slots, numbers)
-        losses.append(loss)
+    batches = Batches(len(x), 20, 0).take(23)
+    losses = textbook(host, rule, (host.loss_and_gradient(x[rows], t[rows]) for rows in batches))
     np.testing.assert_allclose(history.loss, losses, rtol=1e-11)
     for key, p in host.params.items():
         np.testing.assert_allclose(lib.host(net.params[key]), p, rtol=1e-9, atol=1e-12)
@@ -169,18 +172,14 @@ def test_dropout_equals_the_textbook_loop(lib, name, monkeypatch):
     net, history = train(lib, net=new(**lib.kwargs), **options, **look)
 
     host = new()
-    slots = rule.slots(host.params)
     order, masks = Batches(len(x), 20, 4), Masks(20, 9, 0.3, 4)
-    losses = []
-    for step in range(1, 24):
-        rows, kept = order.take(1)[0], masks.take(1)[0]
-        both = [kept[:, :5] * masks.scale, kept[:, 5:] * masks.scale]
-        loss, gradient = host.backpropagate(host.params, x[rows], np.eye(3)[t[rows]], masks=both)
-        if rule.folds_rate:
-            gradient = {k: 0.05 * g for k, g in gradient.items()}
-        numbers = rule.coefficients(np.asarray([step]), np.asarray([0.05])).tolist()[0]
-        rule.update(host.params, gradient, slots, numbers)
-        losses.append(loss)
+
+    def gradients():
+        for rows, kept in zip(order.take(23), masks.take(23), strict=True):
+            both = [kept[:, :5] * masks.scale, kept[:, 5:] * masks.scale]
+            yield host.backpropagate(host.params, x[rows], np.eye(3)[t[rows]], masks=both)
+
+    losses = textbook(host, rule, gradients())
     np.testing.assert_allclose(history.loss, losses, rtol=1e-11)
     assert history.settings["dropout"] == 0.3
     for key, p in host.params.items():

@@ -15,7 +15,6 @@ import json
 import math
 import os
 import time
-import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from types import ModuleType
@@ -138,7 +137,7 @@ class Group(Alone):
     def add_up(self, values: np.ndarray) -> np.ndarray:
         """Return the sum over the ranks, (K,) in float64: the same bits on each."""
         total = np.array(values, dtype=np.float64)
-        self._sum(total)
+        self._watched(self._dist.all_reduce)(self._torch.from_numpy(total), group=self._host)
         return total
 
     def agree(self, reason: str | None) -> str | None:
@@ -178,9 +177,6 @@ class Group(Alone):
         if reason is not None:
             raise DistributedError(reason)
         return opened
-
-    def _sum(self, host: np.ndarray) -> None:
-        self._watched(self._dist.all_reduce)(self._torch.from_numpy(host), group=self._host)
 
     def _broadcast(self, content: bytes, source: int) -> bytes:
         size = np.asarray([len(content)])
@@ -278,7 +274,7 @@ def _meet(store: Any, rank: int, size: int, seconds: float) -> str:
     started is known, but not the same on each machine. So every rank calls itself by a new name,
     and rank 0 answers to that name with its own.
     """
-    own, end = uuid.uuid4().hex, time.monotonic() + seconds
+    own, end = os.urandom(16).hex(), time.monotonic() + seconds
     store.set(f"xpnet/rank {rank}", own)
     if rank != 0:
         try:
