@@ -24,6 +24,8 @@ from hypothesis import HealthCheck, settings
 import xpnet
 from xpnet.backend import BackendNotAvailable, Placement
 
+collect_ignore = ["written_by_0_1/make.py"]  # a program for version 0.1, not a module
+
 # `--hypothesis-profile nightly` (or HYPOTHESIS_PROFILE in the environment) for the long run. CI
 # draws the same examples every time, so that a failure there is about the change at hand.
 settings.register_profile(
