@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 import xpnet
-from xpnet.batches import Batches, Resident
-from xpnet.training import default_block, make_step
+from xpnet.training.blocks import Batches
+from xpnet.training.loop import default_block, make_step
+from xpnet.training.sources import Resident
 
 # What times a turn. conftest.py's --cpu-time puts time.process_time here.
 CLOCKS: list[Callable[[], float]] = [time.perf_counter]
@@ -238,7 +239,7 @@ def progress_bar() -> Any:
     try:
         from rich.console import Console
 
-        from xpnet.progress import ProgressBar
+        from xpnet.training.bar import ProgressBar
     except ImportError as error:
         raise Missing(f"the progress bar cannot be drawn: {error}") from None
     return ProgressBar(Console(file=_Screen(), force_terminal=True))

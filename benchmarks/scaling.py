@@ -49,8 +49,9 @@ import torch.distributed as dist
 from peers import mnist
 
 import xpnet
-from xpnet.batches import Batches, Resident
-from xpnet.training import default_block, make_step
+from xpnet.training.blocks import Batches
+from xpnet.training.loop import default_block, make_step
+from xpnet.training.sources import Resident
 
 NETS = ["784-100-10:100", "784-1024-1024-10:100", "784-4096-4096-10:256"]
 LIBRARIES = ("numpy", "torch")

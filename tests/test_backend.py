@@ -213,10 +213,10 @@ def test_a_graph_that_cannot_be_recorded_runs_eagerly():
 
 def test_a_step_looks_at_no_value(lib, monkeypatch):
     """A conversion to a Python number inside a step waits for the device, thousands of times."""
-    from xpnet.batches import Resident
     from xpnet.losses import OUTPUTS
     from xpnet.optimizers import OPTIMIZERS
-    from xpnet.training import make_step
+    from xpnet.training.loop import make_step
+    from xpnet.training.sources import Resident
 
     if not lib.name.startswith("strict"):
         pytest.skip("only arrays of array-api-strict can refuse every conversion to a number")
@@ -282,11 +282,12 @@ def test_a_step_on_a_gpu_never_waits(lib):
 
 def _steps(lib, optimizers):
     """Steps of every activation, output and gradient, with their arguments."""
-    from xpnet.batches import Masks, Resident
     from xpnet.functions import ACTIVATIONS
     from xpnet.losses import OUTPUTS
     from xpnet.optimizers import OPTIMIZERS
-    from xpnet.training import make_step
+    from xpnet.training.blocks import Masks
+    from xpnet.training.loop import make_step
+    from xpnet.training.sources import Resident
 
     rng = np.random.default_rng(0)
     x, t = lib.array(rng.normal(size=(20, 4))), lib.array(rng.integers(0, 3, 20))

@@ -14,7 +14,6 @@ import pytest
 
 import xpnet
 from xpnet import MLP, TwoLayerNet, check_gradient, fit, functions, losses, numerical_gradient
-from xpnet.callbacks import Progress
 from xpnet.functions import Activation
 from xpnet.losses import OUTPUTS
 from xpnet.optimizers import (
@@ -28,6 +27,7 @@ from xpnet.optimizers import (
     StepDecay,
     WarmUp,
 )
+from xpnet.training.callbacks import Progress
 
 X = np.linspace(-1, 1, 15).reshape(5, 3)
 T = np.asarray([0, 1, 0, 1, 1])
@@ -550,10 +550,11 @@ def test_nets_that_fit_no_memory(lib, sizes):
 
 def test_a_net_a_little_too_large(monkeypatch):
     """The bound is what the device has, not what is absurd."""
-    monkeypatch.setattr("xpnet.backend._host_memory", lambda: 2**30)
+    monkeypatch.setattr("xpnet.backend.placement.host_memory", lambda: 2**30)
     with pytest.raises(MemoryError, match=r"needs 1\.0 GiB; cpu has 1\.0"):
         TwoLayerNet(2**14, 2**14, 2)
-    monkeypatch.setattr("xpnet.backend._host_memory", lambda: None)  # not every system tells
+    # Not every system tells.
+    monkeypatch.setattr("xpnet.backend.placement.host_memory", lambda: None)
     place = xpnet.place()
     place.refuse_too_large(2**60, "a net")
 

@@ -14,11 +14,11 @@ import pytest
 
 import xpnet
 from xpnet import MLP, CheckpointWarning, EarlyStopping, FileError, fit
-from xpnet.batches import Batches
-from xpnet.checkpoint import Checkpoints
 from xpnet.files import load_arrays, save_arrays
 from xpnet.losses import OUTPUTS
 from xpnet.optimizers import OPTIMIZERS, Cosine
+from xpnet.training.blocks import Batches
+from xpnet.training.checkpoint import Checkpoints
 
 
 class Crash(Exception):

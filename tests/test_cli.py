@@ -28,12 +28,14 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import xpnet
-from xpnet import __main__, cli
+from xpnet import __main__
 from xpnet.backend import BACKENDS, FOR_TESTS
+from xpnet.cli import command, runs, train
+from xpnet.cli.inputs import DATASETS
 from xpnet.datasets import rows
 from xpnet.functions import ACTIVATIONS
 from xpnet.optimizers import OPTIMIZERS
-from xpnet.progress import ProgressBar
+from xpnet.training.bar import ProgressBar
 
 
 def write_idx(path, array):
@@ -64,7 +66,7 @@ def run(images, tmp_path, monkeypatch):
         words = [str(arg) for arg in args]
         if words[:1] == ["train"] and "--dataset" not in words:
             words += ["--dataset", str(images)]
-        result = CliRunner().invoke(cli.cli, words, prog_name="xpnet")
+        result = CliRunner().invoke(command.cli, words, prog_name="xpnet")
         return result.exit_code, result.stdout, result.stderr
 
     return run
@@ -335,7 +337,7 @@ def test_a_folder_that_is_not_empty_needs_force(run, tmp_path):
         ("--backend", [name for name in BACKENDS if name not in FOR_TESTS]),
         ("--activation", ACTIVATIONS),
         ("--optimizer", OPTIMIZERS),
-        ("--dataset", cli.DATASETS),
+        ("--dataset", DATASETS),
         ("--dtype", ["float32", "float64"]),
         ("--gradient", ["backprop", "numerical"]),
         ("--weight-init", ["xavier", "he"]),
@@ -376,13 +378,13 @@ def test_bad_input_is_one_line(run, tmp_path, args, message):
 
 def test_folder_is_tried_before_the_training(run, tmp_path, monkeypatch):
     """Finding out after hours that nothing can be written loses the run."""
-    monkeypatch.setattr(cli, "fit", lambda *args, **kwargs: pytest.fail("trained first"))
+    monkeypatch.setattr(train, "fit", lambda *args, **kwargs: pytest.fail("trained first"))
     file = tmp_path / "file"
     file.write_text("")
     for out in (file, file / "run"):
         assert str(out) in refused(run("train", *FAST, "--out", out))
     monkeypatch.setattr(
-        cli.tempfile, "TemporaryFile", lambda **_: (_ for _ in ()).throw(
+        runs.tempfile, "TemporaryFile", lambda **_: (_ for _ in ()).throw(
             PermissionError(13, "Permission denied", "run")
         ),
     )
@@ -392,7 +394,7 @@ def test_folder_is_tried_before_the_training(run, tmp_path, monkeypatch):
 
 def test_matplotlib_is_looked_for_before_the_training(run, monkeypatch):
     """Without matplotlib the run would fail at its end, at the picture."""
-    monkeypatch.setattr(cli, "fit", lambda *args, **kwargs: pytest.fail("trained first"))
+    monkeypatch.setattr(train, "fit", lambda *args, **kwargs: pytest.fail("trained first"))
     monkeypatch.delitem(sys.modules, "xpnet.plots", raising=False)
     monkeypatch.delattr(xpnet, "plots", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -431,7 +433,7 @@ def test_any_error_is_one_line(run, monkeypatch, error, line):
     def broken(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(cli, "fit", broken)
+    monkeypatch.setattr(train, "fit", broken)
     assert line in refused(run("train", *FAST))
 
 
@@ -459,7 +461,7 @@ def test_the_losses_survive_what_comes_after_them(run, tmp_path, monkeypatch):
     def broken(*args):
         raise MemoryError
 
-    monkeypatch.setattr(cli, "evaluate", broken)
+    monkeypatch.setattr(train, "evaluate", broken)
     assert refused(run("train", *FAST, "--out", "run")) == "not enough memory"
     assert len(read(tmp_path / "run")["loss"]) == 40
 
@@ -765,8 +767,8 @@ def test_fit_draws_the_bar_on_standard_error(capsys):
 
 def test_bar_without_rich_says_what_to_install(monkeypatch):
     """`fit(progress=True)` is reached without the extra `cli`."""
-    monkeypatch.delitem(sys.modules, "xpnet.progress", raising=False)
-    monkeypatch.delattr(xpnet, "progress", raising=False)
+    monkeypatch.delitem(sys.modules, "xpnet.training.bar", raising=False)
+    monkeypatch.delattr(xpnet.training, "bar", raising=False)
     monkeypatch.setitem(sys.modules, "rich", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "xpnet\[cli\]"'):
         train_with(print, steps=1, progress=True)

@@ -139,24 +139,31 @@ def test_one_file_is_all_that_a_row_needs(pytestconfig, tmp_path, kind, right):
     assert (tried.returncode == 0) is right, tried.stdout
 
 
-def test_a_backend_is_one_row(tmp_path):
-    """A backend that is known elsewhere too: without its row, all of it must be gone."""
+def test_a_backend_is_one_file(tmp_path):
+    """A backend that is known elsewhere too: another file must be all that a library needs."""
     pytest.importorskip("array_api_strict")
-    path = copied(tmp_path) / "backend.py"
-    text = path.read_text(encoding="utf-8")
-    start = text.index('        Backend(\n            name="array_api_strict"')
-    end = text.index("        ),\n", start) + len("        ),\n")
+    package = copied(tmp_path)
     use = (
         "import xpnet\n"
         "net = xpnet.MLP([4, 3], xp='array_api_strict', seed=0)\n"
         "x = net.placement.floats(__import__('numpy').ones((2, 4)))\n"
         "print(net.predict(x).shape, net.to(xp='numpy'))\n"
     )
-    with_row = run(tmp_path, "-c", use)
-    assert with_row.returncode == 0, with_row.stderr
-    path.write_text(text[:start] + text[end:], encoding="utf-8")
+    assert run(tmp_path, "-c", use).returncode == 0
+    # A made-up library, which is array_api_strict by another name.
+    file = package / "backend" / "strict.py"
+    text = file.read_text(encoding="utf-8")
+    (package / "backend" / "made_up.py").write_text(
+        text.replace('name="array_api_strict"', 'name="made_up"'), encoding="utf-8"
+    )
+    (tmp_path / "made_up.py").write_text("from array_api_strict import *  # noqa: F403\n")
+    made_up = run(tmp_path, "-c", use.replace("'array_api_strict'", "'made_up'"))
+    assert made_up.returncode == 0, made_up.stderr
+    assert "numpy on cpu" in made_up.stdout
+    file.unlink()
     without = run(tmp_path, "-c", use)
-    assert "unknown backend 'array_api_strict'" in without.stderr
+    assert "unknown backend 'array_api_strict'; known are" in without.stderr
+    assert "'made_up'" in without.stderr
     others = run(tmp_path, "-c", use.replace("'array_api_strict'", "'numpy'"))
     assert others.returncode == 0, others.stderr
 
@@ -166,10 +173,11 @@ def test_the_files_that_contributing_names():
     text = (HERE / "CONTRIBUTING.md").read_text(encoding="utf-8")
     tables = [
         ("ACTIVATIONS", "functions"), ("OUTPUTS", "losses"), ("OPTIMIZERS", "optimizers"),
-        ("BACKENDS", "backend"),
+        ("BACKENDS", "backend/table"),
     ]  # fmt: skip
     sections = text.split("\n## Add ")[1:]
     for section, (table, module) in zip(sections, tables, strict=True):
-        assert f"One file: `src/xpnet/{module}.py`" in section
+        file = "backend/" if table == "BACKENDS" else f"{module}.py"
+        assert f"One file: `src/xpnet/{file}`" in section
         assert f"`{table}`" in section
         assert f"\n{table}: dict" in (PACKAGE / f"{module}.py").read_text(encoding="utf-8")

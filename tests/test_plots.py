@@ -17,8 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import xpnet
-from xpnet import lettering, plots
-from xpnet.plots import loss_figure, plot_loss
+from xpnet import plots
+from xpnet.plots import lettering, loss_figure, plot_loss
 
 SETTINGS = {
     "layer_sizes": [784, 100, 10], "activation": "sigmoid", "optimizer": {"name": "SGD"},

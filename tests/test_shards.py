@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xpnet
-from xpnet import MLP, FileError, NonFiniteLoss, fit, staging
-from xpnet.datasets import RowsOnDisk, open_shards
+from xpnet import MLP, FileError, NonFiniteLoss, fit
+from xpnet.datasets import RowsOnDisk, on_disk, open_shards
+from xpnet.training import sources
 
 N, INPUTS, CLASSES = 60, 12, 3
 rng = np.random.default_rng(5)
@@ -77,7 +78,7 @@ def read_ahead(monkeypatch):
 
     Without it, what has been read ahead when a block ends is a matter of luck.
     """
-    inputs, read = staging.Staged.inputs, threading.Semaphore(0)
+    inputs, read = sources.Staged.inputs, threading.Semaphore(0)
 
     def noting(self, rows):
         result = inputs(self, rows)
@@ -90,7 +91,7 @@ def read_ahead(monkeypatch):
         if progress.step < progress.steps:
             assert read.acquire(timeout=60), "the next block is not read before this callback ends"
 
-    monkeypatch.setattr(staging.Staged, "inputs", noting)
+    monkeypatch.setattr(sources.Staged, "inputs", noting)
     return wait
 
 
@@ -135,10 +136,10 @@ def test_a_training_on_disk_is_one_in_memory(lib, tmp_path, form, dtype):
 ])  # fmt: skip
 def test_every_kind_of_target(lib, tmp_path, output, t):
     """Rows that were taken for indices, or were not converted to the net's dtype."""
-    x, on_disk = write(tmp_path, FLOATS, t)
+    x, t_rows = write(tmp_path, FLOATS, t)
     host = t.astype(t.dtype.newbyteorder("="))
     in_memory = train(new(lib, output=output), lib.array(FLOATS), lib.array(host))
-    assert_same(in_memory, train(new(lib, output=output), x, on_disk))
+    assert_same(in_memory, train(new(lib, output=output), x, t_rows))
 
 
 def test_a_single_output(lib, tmp_path):
@@ -152,9 +153,9 @@ def test_a_single_output(lib, tmp_path):
 
 def test_many_labels_stay_indices(lib, tmp_path, monkeypatch):
     """One-hot rows of many classes would be larger than the data."""
-    monkeypatch.setattr("xpnet.network.ROWS_BYTES", 0)
+    monkeypatch.setattr("xpnet.network.mlp.ROWS_BYTES", 0)
     x, t = write(tmp_path, FLOATS, LABELS.astype(np.uint8))
-    assert staging.Staged(new(lib), x, t).inputs(np.arange(6).reshape(2, 3))[1].shape == (2, 3)
+    assert sources.Staged(new(lib), x, t).inputs(np.arange(6).reshape(2, 3))[1].shape == (2, 3)
     in_memory = train(new(lib), lib.array(FLOATS), lib.array(LABELS))
     assert_same(in_memory, train(new(lib), x, t))
 
@@ -187,11 +188,11 @@ def test_validation_on_disk(lib, tmp_path, monkeypatch):
     in_memory = lib.array(FLOATS), lib.array(LABELS)
     expected = fit(net, *in_memory, validation=in_memory, **FIT)
     seen = []
-    inputs = staging.Staged.inputs
+    inputs = sources.Staged.inputs
     monkeypatch.setattr(
-        staging.Staged, "inputs", lambda self, rows: seen.append(rows.shape) or inputs(self, rows)
+        sources.Staged, "inputs", lambda self, rows: seen.append(rows.shape) or inputs(self, rows)
     )
-    monkeypatch.setattr(staging, "BLOCK_BYTES", 17 * staging.Staged(net, x, t)._row_bytes)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 17 * sources.Staged(net, x, t)._row_bytes)
     history = fit(other, *in_memory, validation=(x, t), **FIT)
     assert seen[:4] == [(17,), (17,), (17,), (9,)]
     assert history.validation_steps == expected.validation_steps
@@ -218,8 +219,8 @@ def test_a_block_takes_so_much_memory_and_no_more(lib, tmp_path, monkeypatch):
     """A hundred steps of large batches would fill the memory; their number changes no result."""
     x, t = write(tmp_path, FLOATS, LABELS)
     in_memory = train(new(lib), lib.array(FLOATS), lib.array(LABELS), block_steps=10)
-    source = staging.Staged(new(lib), x, t)
-    monkeypatch.setattr(staging, "BLOCK_BYTES", 4 * 7 * source._row_bytes)
+    source = sources.Staged(new(lib), x, t)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 4 * 7 * source._row_bytes)
     assert source.most_steps(7) == 4
     assert source.most_steps(10**9) == 1
     on_disk = train(new(lib), x, t, block_steps=10)
@@ -231,7 +232,7 @@ def test_a_block_takes_so_much_memory_and_no_more(lib, tmp_path, monkeypatch):
 def test_what_a_row_takes_is_counted(tmp_path):
     """The bound on a block is worth what this count is worth."""
     x, t = write(tmp_path, PIXELS, LABELS)
-    source = staging.Staged(MLP([INPUTS, CLASSES]), x, t)
+    source = sources.Staged(MLP([INPUTS, CLASSES]), x, t)
     rows = np.arange(N)
     held = sum(array.nbytes for array in (x.take(rows), t.take(rows), *source.inputs(rows)))
     assert held <= source._row_bytes * N < 1.2 * held
@@ -248,9 +249,9 @@ def test_what_is_asked_of_a_callable_is_asked_in_time(tmp_path, monkeypatch, own
     """An order or a length may depend on what the callbacks have seen: nothing is read ahead."""
     x, t = write(tmp_path, FLOATS, LABELS)
     events = []
-    inputs = staging.Staged.inputs
+    inputs = sources.Staged.inputs
     monkeypatch.setattr(
-        staging.Staged, "inputs", lambda self, rows: events.append("read") or inputs(self, rows)
+        sources.Staged, "inputs", lambda self, rows: events.append("read") or inputs(self, rows)
     )
     options = {**FIT, own: {"shuffle": lambda: np.arange(N), "block_steps": lambda done: 10}[own]}
 
@@ -449,12 +450,12 @@ def test_a_file_by_columns(tmp_path):
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
 def test_rows_of_a_memory_map(tmp_path, monkeypatch, view, name, mode):
     """Its views start elsewhere in the file, and have other strides."""
-    monkeypatch.setattr(staging, "MAPPED_BYTES", 1)  # a row at a time
+    monkeypatch.setattr(on_disk, "MAPPED_BYTES", 1)  # a row at a time
     np.save(tmp_path / "x.npy", FLOATS)
     x = view(np.load(tmp_path / "x.npy", mmap_mode=mode))
-    assert staging.on_disk(x, LABELS)
+    assert on_disk.on_disk(x, LABELS)
     rows = np.asarray([3, 1, 7, 3, 12])
-    np.testing.assert_array_equal(staging._take(x, rows), view(FLOATS)[rows])
+    np.testing.assert_array_equal(on_disk.take_rows(x, rows), view(FLOATS)[rows])
 
 
 @pytest.mark.parametrize("mode", ["r+", "c"])
@@ -464,7 +465,7 @@ def test_what_was_written_to_a_memory_map_counts(tmp_path, mode):
     x = np.load(tmp_path / "x.npy", mmap_mode=mode)
     x[5] = 7.0
     for _ in range(2):
-        np.testing.assert_array_equal(staging._take(x, np.arange(N))[5], np.full(INPUTS, 7.0))
+        np.testing.assert_array_equal(on_disk.take_rows(x, np.arange(N))[5], np.full(INPUTS, 7.0))
     np.testing.assert_array_equal(x[5], np.full(INPUTS, 7.0))
 
 
@@ -472,8 +473,8 @@ def test_what_is_in_memory_is_not_staged(tmp_path):
     """A copy of some rows has the type of a memory map, and is an array like any other."""
     x = mapped(tmp_path, FLOATS)
     for array in (x[[1, 2]], np.array(x), x + 1, np.asarray(x)):
-        assert not staging.on_disk(array, LABELS)
-    assert staging.on_disk(x[:5], LABELS)
+        assert not on_disk.on_disk(array, LABELS)
+    assert on_disk.on_disk(x[:5], LABELS)
     one = train(MLP([INPUTS, CLASSES], seed=0), np.array(x), mapped(tmp_path, LABELS, "l.npy"))
     assert_same(one, train(MLP([INPUTS, CLASSES], seed=0), FLOATS, LABELS))
 
@@ -496,12 +497,12 @@ def test_take_is_indexing(tmp_path_factory, lengths, wide, order, data):
     for i, end in enumerate(np.cumsum(lengths).tolist()):
         path = folder / str(i)
         path.write_bytes(b"head" + whole[end - lengths[i] : end].tobytes())
-        shards.append(staging.Shard(path, 4, lengths[i]))
+        shards.append(on_disk.Shard(path, 4, lengths[i]))
     rows = data.draw(st.lists(st.integers(0, n - 1), max_size=60)) if n else []
     rows = np.asarray(rows, dtype=np.int64)
-    on_disk = RowsOnDisk(shards, shape[1:], whole.dtype)
-    assert len(on_disk) == n
-    taken = on_disk.take(rows)
+    opened = RowsOnDisk(shards, shape[1:], whole.dtype)
+    assert len(opened) == n
+    taken = opened.take(rows)
     assert taken.dtype == np.int32
     assert taken.dtype.isnative
     np.testing.assert_array_equal(taken, whole[rows])
@@ -512,9 +513,9 @@ def test_only_the_rows_that_are_asked_for_are_read(tmp_path, monkeypatch):
     big = np.arange(50 * 3000, dtype=np.float32).reshape(50, 3000)  # rows far above a page
     x, t = write(tmp_path, big, np.arange(50), cuts=[0, 20, 50])
     read = []
-    fill = staging._fill
+    fill = on_disk._fill
     monkeypatch.setattr(
-        staging, "_fill", lambda memory, *rest: read.append(len(memory)) or fill(memory, *rest)
+        on_disk, "_fill", lambda memory, *rest: read.append(len(memory)) or fill(memory, *rest)
     )
     x.take(np.asarray([40, 3, 21, 49]))
     assert read == [12000] * 4
@@ -525,7 +526,7 @@ def test_only_the_rows_that_are_asked_for_are_read(tmp_path, monkeypatch):
     t.take(np.asarray([2, 0, 45]))
     assert read == [24, 8]  # a gap of less than a page is read, another file is not
     read.clear()
-    monkeypatch.setattr(staging, "READ_BYTES", 12000)
+    monkeypatch.setattr(on_disk, "READ_BYTES", 12000)
     x.take(np.arange(10))
     assert max(read) <= 24000  # however many rows lie together
 

@@ -29,7 +29,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import xpnet
 import xpnet.sklearn
-from xpnet.sklearn import MLPClassifier, MLPRegressor
+from xpnet.sklearn import MLPClassifier, MLPRegressor, base
+from xpnet.sklearn.descent import Epochs
+from xpnet.training import loop
 
 OWN = {"class_weight", "dropout", "xp", "device", "dtype"}
 PAIRS = [
@@ -338,14 +340,14 @@ def test_numpy_sent_elsewhere(lib, kind):
 
 def test_float64_where_there_is_none(monkeypatch):
     """Apple's GPUs have no float64: NumPy's default dtype must not be an error there."""
-    real = xpnet.sklearn.place
+    real = base.place
 
     def no_float64(xp=None, device=None, dtype=None):
         if dtype == "float64":
             raise xpnet.BackendNotAvailable("this device has no float64")
         return real(xp, device, dtype)
 
-    monkeypatch.setattr(xpnet.sklearn, "place", no_float64)
+    monkeypatch.setattr(base, "place", no_float64)
     X, y = data("binary")
     model = MLPClassifier(**QUICK).fit(X, y)
     assert model.coefs_[0].dtype == np.float32
@@ -431,7 +433,7 @@ def test_dropout(lib, kind, monkeypatch):
     assert abs(model.loss_curve_[0] / plain.loss_curve_[0] - 1) > 1e-3
     np.testing.assert_array_equal(model.predict(X), model.predict(X))
     # An epoch may take several blocks, which changes nothing.
-    monkeypatch.setattr(xpnet.training, "MASK_BYTES", 2 * 150 * 100)
+    monkeypatch.setattr(loop, "MASK_BYTES", 2 * 150 * 100)
     blocks = clone(ours).fit(X, y)
     assert blocks.history_.block_steps[:3] == [2, 4, 6]
     assert (blocks.n_iter_, blocks.t_) == (model.n_iter_, model.t_)
@@ -544,14 +546,14 @@ def test_a_model_of_a_gpu_loads_without_one(monkeypatch):
         model = MLPClassifier(**QUICK).fit(torch.asarray(X), torch.asarray(y))
         expected = model.predict_proba(torch.asarray(X)).numpy()
     stored = pickle.dumps(model)
-    real = xpnet.sklearn.place
+    real = base.place
 
     def no_torch(xp=None, device=None, dtype=None):
         if xp == "torch":
             raise xpnet.BackendNotAvailable("backend 'torch' is not installed")
         return real(xp, device, dtype)
 
-    monkeypatch.setattr(xpnet.sklearn, "place", no_torch)
+    monkeypatch.setattr(base, "place", no_torch)
     with pytest.warns(UserWarning, match=r"fitted on torch.*on NumPy now"):
         again = pickle.loads(stored)
     np.testing.assert_allclose(again.predict_proba(X), expected)
@@ -604,7 +606,7 @@ def test_divergence_is_an_error():
         MLPRegressor(solver="sgd", learning_rate_init=1e308, max_iter=1).fit(X, 1e3 * y)
 
 
-class Interrupting(xpnet.sklearn._Epochs):
+class Interrupting(Epochs):
     """Ctrl-C is pressed at the end of the third epoch."""
 
     def _end(self, loss, net):
@@ -627,7 +629,7 @@ def test_ctrl_c_leaves_a_usable_estimator(early_stopping, in_the_middle, monkeyp
         pytest.skip("signals come to the main thread")
     X, y = data("binary")
     Interrupting.press = staticmethod(press)
-    monkeypatch.setattr(xpnet.sklearn, "_Epochs", Interrupting)
+    monkeypatch.setattr(base, "Epochs", Interrupting)
     model = MLPClassifier(early_stopping=early_stopping)
     with pytest.warns(UserWarning, match=r"Training interrupted by user\."):
         model.fit(X, y)

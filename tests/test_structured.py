@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet import MLP, structured
+from xpnet import MLP
 from xpnet.functions import ACTIVATIONS, Activation, sigmoid
+from xpnet.gradients import structured
 from xpnet.losses import OUTPUTS
 
 SILU = Activation("silu", lambda x: x * sigmoid(x), lambda x, y: sigmoid(x) * (1.0 + x - y))

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet import MLP, NonFiniteLoss, TwoLayerNet, fit, training
-from xpnet.batches import Batches, Masks
+from xpnet import MLP, NonFiniteLoss, TwoLayerNet, fit
 from xpnet.optimizers import OPTIMIZERS, Optimizer
+from xpnet.training import loop
+from xpnet.training.blocks import Batches, Masks
+from xpnet.training.loop import default_block
 
 
 def blobs(n=200, inputs=6, classes=3, seed=0):
@@ -61,7 +63,7 @@ def test_training_equals_the_textbook_loop(lib, name, form):
 def test_many_labels_stay_indices(lib, monkeypatch):
     """Where one-hot rows would be large, each step makes its own: the losses are the same."""
     _, rows = train(lib, steps=5)
-    monkeypatch.setattr("xpnet.network.ROWS_BYTES", 0)
+    monkeypatch.setattr("xpnet.network.mlp.ROWS_BYTES", 0)
     _, indices = train(lib, steps=5)
     np.testing.assert_array_equal(indices.loss, rows.loss)
 
@@ -187,7 +189,7 @@ def test_dropout_equals_the_textbook_loop(lib, name, monkeypatch):
     np.testing.assert_allclose(lib.host(net.predict(lib.array(x))), host.predict(x), rtol=1e-8)
     np.testing.assert_allclose(history.validation_loss, [float(host.loss(x, t))], rtol=1e-8)
 
-    monkeypatch.setattr(training, "MASK_BYTES", 500)  # those of two steps
+    monkeypatch.setattr(loop, "MASK_BYTES", 500)  # those of two steps
     again, short = train(lib, net=new(**lib.kwargs), **options)
     assert short.block_steps == [*range(2, 23, 2), 23]
     np.testing.assert_array_equal(short.loss, history.loss)
@@ -448,10 +450,10 @@ def test_float32_stays_float32(lib):
 
 def test_blocks_follow_the_size():
     """Many steps at once for small nets; large ones still answer to Ctrl-C."""
-    assert training.default_block(MLP([784, 100, 10]), 100, "backprop") == 100
-    assert training.default_block(MLP([784, 1000, 1000, 10]), 1000, "backprop") < 10
-    assert training.default_block(MLP([784, 100, 10]), 100, "numerical") == 100
-    assert training.default_block(MLP([784, 256, 128, 10]), 100, "numerical") < 10
+    assert default_block(MLP([784, 100, 10]), 100, "backprop") == 100
+    assert default_block(MLP([784, 1000, 1000, 10]), 1000, "backprop") < 10
+    assert default_block(MLP([784, 100, 10]), 100, "numerical") == 100
+    assert default_block(MLP([784, 256, 128, 10]), 100, "numerical") < 10
 
 
 @pytest.mark.parametrize(("change", "error", "message"), [

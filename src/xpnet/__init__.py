@@ -4,20 +4,23 @@ import importlib
 from types import ModuleType
 
 from . import functions, losses, optimizers
+from ._version import __version__
 from .backend import BackendNotAvailable, backends, place
-from .callbacks import EarlyStopping, Log, Progress
-from .checkpoint import CheckpointWarning
 from .datasets import load_fashion_mnist, load_idx, load_mnist, open_shards
-from .distributed import DistributedError
 from .files import FileError
 from .functions import Activation
-from .gradcheck import GradientCheckFailed, GradientReport, check_gradient
-from .history import History
+from .gradients import GradientCheckFailed, GradientReport, check_gradient, numerical_gradient
 from .network import MLP, TwoLayerNet, load
-from .numerical import numerical_gradient
-from .training import NonFiniteLoss, fit
-
-__version__ = "0.1.0.dev0"
+from .training import (
+    CheckpointWarning,
+    DistributedError,
+    EarlyStopping,
+    History,
+    Log,
+    NonFiniteLoss,
+    Progress,
+    fit,
+)
 
 __all__ = [
     "MLP",

@@ -7,61 +7,11 @@ import operator
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import array_api_compat
 import numpy as np
 
 T = TypeVar("T")
-
-_namespaces: dict[type, ModuleType] = {}
-
-
-def array_namespace(x: Any) -> ModuleType:
-    """`array_api_compat.array_namespace` of one array, remembered by its type.
-
-    A step asks several times, and asking anew takes microseconds of its few hundred.
-    """
-    kind = type(x)
-    if kind not in _namespaces:
-        _namespaces[kind] = array_api_compat.array_namespace(x)
-    return _namespaces[kind]
-
-
-def is_array(x: Any) -> bool:
-    """Whether `x` is an array that computes as the array API says.
-
-    The subclasses of NumPy's array do not: a masked array leaves entries out, np.matrix takes
-    ``*`` for the matrix product. A file mapped into memory computes as any other array.
-    """
-    if isinstance(x, np.ndarray):
-        return type(x) in (np.ndarray, np.memmap)
-    return bool(array_api_compat.is_array_api_obj(x))
-
-
-def refuse_other_than_array(x: Any, name: str) -> None:
-    """Raise TypeError where `x` is no array, as `is_array` says."""
-    if isinstance(x, np.ndarray) and not is_array(x):
-        raise TypeError(
-            f"{name} must be an array, not {type(x).__name__}, which computes otherwise: fill in "
-            f"what is masked, and take numpy.asarray({name})"
-        )
-    if not is_array(x):
-        raise TypeError(f"{name} must be an array, not {type(x).__name__}")
-
-
-def is_kind(xp: ModuleType, dtype: Any, kind: str | tuple[str, ...]) -> bool:
-    """`xp.isdtype`, False for what is no dtype of the standard at all."""
-    try:
-        return bool(xp.isdtype(dtype, kind))
-    except TypeError:  # NumPy's structured dtypes
-        return False
-
-
-def item_bytes(x: Any) -> int:
-    """Bytes of one number of a floating-point array."""
-    return int(array_namespace(x).finfo(x.dtype).bits) // 8
 
 
 def known(table: Mapping[str, T], name: str, what: str) -> T:
@@ -142,13 +92,3 @@ def file_path(value: str | os.PathLike[str], name: str) -> Path:
     return Path(value)
 
 
-def all_finite(xp: Any, x: Any, dtype: Any = None) -> bool:
-    """Whether no value is NaN or infinite, also in a narrower dtype.
-
-    Waits for the device, needs no temporary.
-    """
-    ends = xp.max(x), xp.min(x)  # NaN is both
-    if dtype is None:
-        return all(bool(xp.isfinite(end)) for end in ends)
-    largest = float(xp.finfo(dtype).max)
-    return all(bool(abs(end) <= largest) for end in ends)

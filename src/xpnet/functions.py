@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
 
 from array_api_compat import device
 
-from .checks import array_namespace, function, refuse_other_than_array, switch
-
-Array = Any
+from .arrays import Array, array_namespace, floating_namespace
+from .checks import function, switch
 
 
 def sigmoid(x: Array) -> Array:
@@ -289,20 +286,6 @@ def softmax(x: Array) -> Array:
     y *= y
     y /= xp.sum(y, axis=-1, keepdims=True)
     return y
-
-
-def floating_namespace(x: Array, name: str = "x") -> ModuleType:
-    """Return the namespace of `x`; raise TypeError where it is no floating-point array."""
-    refuse_other_than_array(x, name)
-    xp = array_namespace(x)
-    # The standard has these two. What more precise or less precise floats would give is not
-    # tested: a float16 has no digits to take a difference from.
-    if not (x.dtype == xp.float32 or x.dtype == xp.float64):
-        raise TypeError(
-            f"{name} must be a floating-point array, not {x.dtype}: convert it with xp.astype to "
-            "float32 or float64 (and scale images to [0, 1])"
-        )
-    return xp
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,17 @@ from typing import Any, ParamSpec, TypeVar
 
 from array_api_compat import device, is_lazy_array
 
-from .checks import (
+from .arrays import (
+    Array,
     array_namespace,
-    finite_number,
+    floating_namespace,
     is_array,
     is_kind,
-    positive_integer,
     refuse_other_than_array,
 )
-from .functions import floating_namespace, sigmoid, softmax
+from .checks import finite_number, positive_integer
+from .functions import sigmoid, softmax
 
-Array = Any
 P = ParamSpec("P")
 R = TypeVar("R")
 

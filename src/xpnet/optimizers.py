@@ -14,10 +14,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .checks import array_namespace, below_one, finite_number, function, positive_integer
+from .arrays import Params, array_namespace
+from .checks import below_one, finite_number, function, positive_integer
 
-Array = Any
-Params = dict[str, Array]
 Slots = dict[str, Params]
 
 

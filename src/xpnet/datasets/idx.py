@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from xpnet.files import FileError
+from ..files import FileError
 
 __all__ = ["IDXError", "read_idx"]
 

@@ -15,9 +15,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from xpnet.checks import all_finite
-from xpnet.datasets.idx import read_idx
-from xpnet.files import FileError, said
+from ..arrays import all_finite
+from ..files import FileError, said
+from .idx import read_idx
 
 __all__ = ["read_rows"]
 

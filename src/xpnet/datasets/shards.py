@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpnet.checks import file_path
-from xpnet.datasets.idx import read_header
-from xpnet.datasets.rows import read_npy_header
-from xpnet.files import FileError, said
-from xpnet.staging import RowsOnDisk, Shard
+from ..checks import file_path
+from ..files import FileError, said
+from .idx import read_header
+from .on_disk import RowsOnDisk, Shard
+from .rows import read_npy_header
 
 __all__ = ["open_shards"]
 

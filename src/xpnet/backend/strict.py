@@ -1,0 +1,50 @@
+"""array_api_strict: the standard's own strict library, which the tests run on."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from .host import loop, no_floating_point_warnings, wait_for_nothing
+from .placement import Backend, DeviceInfo
+
+
+def _device(xp: ModuleType, device: Any) -> Any:
+    return xp.Device(device) if isinstance(device, str) else device
+
+
+def _devices(xp: ModuleType) -> list[DeviceInfo]:
+    names = ("CPU_DEVICE", "device1", "device2")
+    return [DeviceInfo(name, "virtual device") for name in names]
+
+
+def _to_host(array: Array) -> np.ndarray:
+    xp = sys.modules["array_api_strict"]
+    return np.asarray(array.to_device(xp.Device("CPU_DEVICE")))
+
+
+def _readable(array: Array) -> bool:
+    # The other devices stand in for a GPU: looking at their values raises.
+    return bool(array.device == sys.modules["array_api_strict"].Device("CPU_DEVICE"))
+
+
+ROW = Backend(
+    name="array_api_strict",
+    package="array_api_strict",
+    namespace="array_api_strict",
+    for_tests=True,
+    install="python -m pip install array-api-strict",
+    device=_device,
+    devices=_devices,
+    to_host=_to_host,
+    readable=_readable,
+    synchronize=wait_for_nothing,
+    runner=loop,
+    take=lambda array, rows: sys.modules["array_api_strict"].take(array, rows, axis=0),
+    alone="it is for tests",
+    quietly=no_floating_point_warnings,
+)

@@ -1,0 +1,7 @@
+"""The `xpnet` command."""
+
+from .command import cli
+
+__all__ = [
+    "cli",
+]

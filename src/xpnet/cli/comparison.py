@@ -1,0 +1,259 @@
+"""The same training on every backend and device of this machine, one after the other.
+
+Each runs as ``xpnet train`` in a process of its own: what a library sets up once (float64 on
+JAX, memory taken from a GPU, threads) is gone before the next one starts, and a crash ends one
+row only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Libraries compile, record and warm up in the first block; Torch records its graph in the second.
+START_BLOCKS = 2
+
+
+@dataclass
+class Row:
+    """One backend on one device.
+
+    Attributes
+    ----------
+    backend, version, device, device_name : str
+    reason : str or None
+        Why there is no result, or why it is not whole.
+    available : bool
+        False where this machine cannot run the backend.
+    command : list of str
+        What was run.
+    history : dict
+        The run's history.json; empty where there is none.
+    difference : float or None
+        The largest difference of its losses from NumPy's.
+    speedup : float or None
+        NumPy's time a step over its own.
+    """
+
+    backend: str
+    version: str | None = None
+    device: str | None = None
+    device_name: str | None = None
+    reason: str | None = None
+    available: bool = True
+    command: list[str] = field(default_factory=list)
+    history: dict[str, Any] = field(default_factory=dict)
+    difference: float | None = None
+    speedup: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Backend and device in words."""
+        return self.backend if self.device is None else f"{self.backend} on {self.device}"
+
+    @property
+    def loss(self) -> np.ndarray:
+        """The losses of its steps; NaN where one is not finite."""
+        return np.asarray(self.history.get("loss", []), dtype=np.float64)
+
+    @property
+    def _blocks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and seconds of each block."""
+        blocks = self.history.get("blocks", {"step": [], "seconds": []})
+        steps = np.diff(np.asarray(blocks["step"], dtype=np.float64), prepend=0.0)
+        seconds = np.diff(np.asarray(blocks["seconds"], dtype=np.float64), prepend=0.0)
+        return steps, seconds
+
+    @property
+    def start_seconds(self) -> float | None:
+        """Seconds of the first blocks, with all that libraries do once."""
+        seconds = self._blocks[1][:START_BLOCKS]
+        return float(seconds.sum()) if seconds.size else None
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Seconds a step: the median of the whole blocks after the first ones."""
+        steps, seconds = self._blocks
+        # A shorter last block is compiled or recorded anew.
+        later = (seconds / steps)[START_BLOCKS:][steps[START_BLOCKS:] == steps[:1]]
+        return float(np.median(later)) if later.size else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        loss = self.loss
+        return {
+            "backend": self.backend,
+            "version": self.version,
+            "device": self.device,
+            "device_name": self.device_name,
+            "available": self.available,
+            "reason": self.reason,
+            "command": self.command,
+            "first_loss": _finite(loss[0]) if loss.size else None,
+            "last_loss": _finite(loss[-1]) if loss.size else None,
+            "test_accuracy": self.history.get("test_accuracy"),
+            "largest_difference_from_numpy": self.difference,
+            "start_seconds": self.start_seconds,
+            "microseconds_a_step": None if self.step_seconds is None else 1e6 * self.step_seconds,
+            "speedup_over_numpy": self.speedup,
+            "history": self.history,
+        }
+
+
+def machine() -> dict[str, Any]:
+    """Return what ``xpnet info --json`` says.
+
+    Asked in a process of its own: a library that lists its devices may take their memory.
+    """
+    done = _run(["info", "--json"])
+    if done.returncode:
+        raise RuntimeError(f"cannot ask for the backends: {_last_line(done)}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    # What decides how fast products are, and is not seen otherwise.
+    names = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    found["environment"] = {name: os.environ[name] for name in names if name in os.environ}
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {**found, "usable_cpu_count": count}
+
+
+def rows_of(backends: Sequence[dict[str, Any]]) -> list[Row]:
+    """Return a row for each device, and one for each backend that cannot run, with the reason."""
+    rows = []
+    for info in backends:
+        name, version = info["name"], info["version"]
+        rows += [Row(name, version, d["id"], d["name"]) for d in info["devices"]]
+        if not info["available"]:
+            rows.append(Row(name, version, reason=info["reason"], available=False))
+    return rows
+
+
+def train(row: Row, arguments: Sequence[str]) -> None:
+    """Train on one row's device and fill the row in; what fails becomes its reason.
+
+    Parameters
+    ----------
+    row : Row
+    arguments : sequence of str
+        Of ``xpnet train``, beside backend, device and folder.
+    """
+    row.command = ["train", "--backend", row.backend, "--device", str(row.device), *arguments]
+    with TemporaryDirectory() as folder:
+        done = _run([*row.command, "--quiet", "--no-pictures", "--out", folder])
+        written = Path(folder, "history.json")
+        if written.exists():
+            row.history = json.loads(written.read_text(encoding="utf-8"))
+    row.reason = _last_line(done) if done.returncode else None
+
+
+def relate(rows: Sequence[Row]) -> None:
+    """Fill in the differences from NumPy and the speed-ups over it."""
+    numpy = next((row for row in rows if row.backend == "numpy"), None)
+    if numpy is None:
+        return
+    for row in rows:
+        n = min(row.loss.size, numpy.loss.size)
+        if n:
+            row.difference = _finite(np.max(np.abs(row.loss[:n] - numpy.loss[:n])))
+        if row.step_seconds and numpy.step_seconds:
+            row.speedup = numpy.step_seconds / row.step_seconds
+
+
+HEAD = (
+    "backend", "device", "first\nloss", "last\nloss", "test\naccuracy", "largest\ndifference",
+    "start\ns", "µs a\nstep", "speed-up",
+)  # fmt: skip
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Return a row of the table, in the order of `HEAD`."""
+    values = row.to_dict()
+    step = values["microseconds_a_step"]
+    return (
+        row.backend,
+        row.device or "–",
+        _told(values["first_loss"], ".4f"),
+        _told(values["last_loss"], ".4f"),
+        _told(values["test_accuracy"], ".2%").replace("%", " %"),
+        _told(row.difference, ".1e" if row.difference else ".0f"),
+        _told(row.start_seconds, ".2f"),
+        _told(step, ",.0f" if step and step >= 99.5 else ".1f"),
+        _told(row.speedup, ".2f"),
+    )
+
+
+def notes(machine: dict[str, Any], rows: Sequence[Row]) -> list[str]:
+    """Return what has to be said below the table."""
+    lines = []
+    for row in rows:
+        if row.reason:
+            lines.append(f"{row.name}: {'' if row.available else 'not available: '}{row.reason}")
+    steps = next((row._blocks[0][:START_BLOCKS] for row in rows if row.history), np.empty(0))
+    lines.append(
+        f"start: the first {steps.sum():,.0f} steps, with all that a library compiles, records "
+        "and warms up; µs a step: the median block of the steps after them"
+    )
+    settings = "".join(f", {name}={value}" for name, value in machine["environment"].items())
+    lines.append(
+        f"CPU: {machine['cpu']}, {machine['usable_cpu_count']} of {machine['cpu_count']} "
+        f"logical cores{settings}"
+    )
+    return lines
+
+
+def figure(rows: Sequence[Row]) -> Figure:
+    """Draw the loss curves over one another, and bars of the time a step.
+
+    Raises
+    ------
+    ValueError
+        No row has a loss.
+    """
+    from ..plots import new_figure, plot_losses, plot_times, title_of
+
+    drawn = [row for row in rows if row.loss.size]
+    picture = new_figure(14, 6)
+    left, right = picture.subplots(1, 2)
+    title = title_of(drawn[0].history["settings"] if drawn else {})
+    plot_losses({row.name: row.loss for row in drawn}, left, title=title)
+    times = {row.name: 1e6 * (row.step_seconds or np.nan) for row in drawn}
+    plot_times(times, right, unit="µs a step, after the start")
+    return picture
+
+
+def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    # -m would import from the current folder first; only where this process does so too.
+    here = [] if {"", os.getcwd()} & {*sys.path} else ["-P"]
+    return subprocess.run(
+        [sys.executable, *here, "-m", "xpnet", *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
+        check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return why a process ended: the last line of its errors, or its signal."""
+    lines = done.stderr.strip().splitlines()
+    last = lines[-1].removeprefix("xpnet: error: ") if lines else ""
+    if done.returncode < 0:
+        return f"ended by signal {-done.returncode}" + (f": {last}" if last else "")
+    return last or f"ended with exit code {done.returncode}"
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _told(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

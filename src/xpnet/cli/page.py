@@ -1,0 +1,165 @@
+"""What `xpnet train` leaves to look at: pictures, and one page with all of it."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from collections.abc import Callable, Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from .. import plots
+from ..arrays import Array
+from ..markup import paragraph, table
+from ..network.mlp import MLP
+from ..training.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+Picture = Callable[..., "Axes"]  # of the axes to draw into, None for new ones
+
+CAPTIONS = {
+    "loss": "Loss of each step",
+    "confusion": "What the test images are, and what the net takes them for",
+    "mistakes": "Test images whose wrong class the net is most sure of",
+    "weights": "Weights into the units of the first layer, as images",
+}
+# Inches of a picture on a phone: drawn anew, so that its words can be read.
+NARROW = {"loss": (4, 3.6), "confusion": (4, 4.2), "mistakes": (4, 6), "weights": (4, 3.8)}
+
+
+def pictures(
+    history: History,
+    net: MLP | None = None,
+    x: Array = None,
+    t: Array = None,
+    shape: tuple[int, int] | None = None,
+) -> dict[str, Picture]:
+    """Return the pictures of a training, by the names of their files.
+
+    The loss; and where a net and test images are given, what it makes of them.
+
+    Examples
+    --------
+    >>> from xpnet import History
+    >>> list(pictures(History()))
+    ['loss']
+    """
+    found: dict[str, Picture] = {"loss": functools.partial(plots.plot_loss, history)}
+    if net is not None:
+        found["confusion"] = functools.partial(plots.plot_confusion, net, x, t)
+        found["mistakes"] = functools.partial(plots.plot_mistakes, net, x, t, shape=shape)
+        found["weights"] = functools.partial(plots.plot_weights, net, shape=shape)
+    return found
+
+
+def save_pictures(folder: Path, drawn: Mapping[str, Picture]) -> list[str]:
+    """Write each picture into a folder; return the names of the files."""
+    for name, draw in drawn.items():
+        plots.figure_of(draw(ax=None)).savefig(folder / f"{name}.png")
+    return [f"{name}.png" for name in drawn]
+
+
+def save_report(path: Path, history: History, drawn: Mapping[str, Picture]) -> None:
+    """Write summary, settings and pictures as one HTML file that asks for nothing else."""
+    settings = history.settings
+    title = "-".join(map(str, settings["layer_sizes"])) + f" on {settings['dataset']}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        paragraph(f"Trained with xpnet {history.environment['xpnet']}, {history.device}."),
+        *(_figure(name, draw) for name, draw in drawn.items() if name == "loss"),
+        '<div class="beside">',
+        _section("Summary", history.rows()),
+        _section("Settings", _said(settings)),
+        *(_figure(name, draw) for name, draw in drawn.items() if name != "loss"),
+        _section("Environment", _said(history.environment)),
+        "</div>",
+    ]
+    page = _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(parts))
+    path.write_text(page, encoding="utf-8")
+
+
+def _section(heading: str, rows: list[tuple[str, str]]) -> str:
+    return f"<section>\n<h2>{heading}</h2>\n{table(rows)}\n</section>"
+
+
+def _said(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(key.replace("_", " "), _words(v)) for key, v in values.items() if v is not None]
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):  # an optimizer and its numbers
+        first, *others = value.items()
+        return ", ".join([str(first[1]), *(f"{key} {_words(v)}" for key, v in others)])
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+def _figure(name: str, draw: Picture) -> str:
+    wide = plots.figure_of(draw(ax=None))
+    narrow = Figure(figsize=NARROW[name], layout="constrained")
+    draw(ax=narrow.add_subplot())
+    caption = CAPTIONS[name]
+    return (
+        f'<figure class="{name}">\n<picture>'
+        f'<source media="(max-width: 48rem)" srcset="{_svg(narrow)}">'
+        f'<img src="{_svg(wide)}" alt="{caption}">'
+        f"</picture>\n<figcaption>{caption}</figcaption>\n</figure>"
+    )
+
+
+def _svg(figure: Figure) -> str:
+    """Return a figure as an address that contains it."""
+    file = io.BytesIO()
+    # Letters as shapes: the reader's machine may lack the fonts.
+    with rc_context({"svg.fonttype": "path", "svg.hashsalt": "xpnet"}):
+        figure.savefig(file, format="svg", dpi=150, metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+# Pictures keep their white paper in the dark: their colours are made for it.
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto;
+  padding: 1rem 1rem 3rem; }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: 1rem 0 0.5rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 1rem 0 0.5rem; }
+.beside { display: grid; gap: 0 2rem; align-items: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
+figure { margin: 1rem 0; }
+img { display: block; width: 100%; height: auto; box-sizing: border-box; padding: 0.5rem;
+  background: white; border: 1px solid var(--line); border-radius: 0.5rem; }
+figcaption { font-size: 0.9rem; opacity: 0.8; margin-top: 0.25rem; }
+table { border-collapse: collapse; width: 100%; font-size: 0.95rem; }
+th, td { padding: 0.3rem 0.5rem; border-bottom: 1px solid var(--line); vertical-align: top;
+  overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+th { font-weight: 600; width: 9rem; overflow-wrap: normal; padding-left: 0; }
+@media print { body { font-size: 10pt; padding: 0; }
+  .beside { grid-template-columns: 1fr 1fr; } .beside figure { grid-column: 1 / -1; }
+  figure, section, tr { break-inside: avoid; } h2 { break-after: avoid; } }
+"""

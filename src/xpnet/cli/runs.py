@@ -1,0 +1,83 @@
+"""The folder of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from ..files import replace_atomically
+from ..training import distributed
+from ..training.callbacks import Progress
+from ..training.loop import Callback
+from .inputs import DATASETS
+
+CHECKPOINTS = "checkpoints"  # within the folder of a run
+
+
+@contextlib.contextmanager
+def run_folder(folder: Path, force: bool) -> Iterator[Path]:
+    """Make the folder of a run, or raise; if nothing was written, take it away again."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        found = set(folder.iterdir())
+        if found == {folder / CHECKPOINTS} and not any((folder / CHECKPOINTS).iterdir()):
+            found.clear()  # what a run leaves that was killed before its first checkpoint
+        if found and not force:
+            raise FileExistsError(f"{folder} is not empty; --force writes into it all the same")
+        # A folder that cannot be written to is noticed now, not after the training.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        yield folder
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):  # not empty: something was written
+                path.rmdir()
+
+
+def remember_options(folder: Path) -> Callback:
+    """Return a callback of `fit` that writes the options of this run, for ``--resume``.
+
+    After the first block, because options that are refused leave nothing behind.
+    """
+    ctx = click.get_current_context()
+    own = ("out", "force", "resume", "quiet")
+    options = {name: value for name, value in ctx.params.items() if name not in own}
+    options["hidden"] = [",".join(map(str, options["hidden"])) or "none"]
+    options["job"] = distributed.job()
+    if options["dataset"] not in DATASETS:  # it may be resumed from elsewhere
+        options["dataset"] = str(Path(options["dataset"]).resolve())
+    text = json.dumps(options, indent=1).encode()
+    written = False
+
+    def remember(progress: Progress) -> None:
+        nonlocal written
+        if not written:
+            replace_atomically(folder / "options.json", lambda file: file.write(text))
+            written = True
+
+    return remember
+
+
+def started_again(folder: Path | None) -> bool:
+    """Whether torchrun has started a run again that had begun to train into this folder."""
+    path = None if folder is None else folder / "options.json"
+    if path is None or not distributed.launched() or not path.exists():
+        return False
+    return bool(json.loads(path.read_text(encoding="utf-8")).get("job") == distributed.job())
+
+
+def default_folder(dataset: str, backend: str) -> Path:
+    """Return ``runs/<dataset>-<backend>-<time>``, with a number added where it exists."""
+    stem = f"{Path(dataset).resolve().name}-{backend}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder, number = Path("runs", stem), 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs", f"{stem}-{number}")
+    return folder

@@ -1,0 +1,335 @@
+"""Data sets: the embedded MNIST, any folder of IDX files, Fashion-MNIST by download.
+
+Files are read on the host, as NumPy arrays of bytes. Bytes are what moves to the device; they
+become floating-point numbers there, so that a GPU receives a quarter of the traffic.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backend.placement import Placement
+from ..backend.table import place
+from ..checks import file_path, switch
+from . import download
+from .idx import IDXError, read_idx
+from .shards import data_folder
+
+Split = tuple[Any, Any]  # images, labels
+
+# (images, labels) of the training and of the test set, by the names that MNIST gave them.
+_TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+_TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_SUFFIXES = ("", ".xz", ".gz")  # in the order of preference
+_MAX_ONE_HOT = 1 << 30  # numbers: one damaged label of 2**31 must not fill the memory
+
+
+def load_mnist(
+    normalize: bool = True,
+    flatten: bool = True,
+    one_hot_label: bool = False,
+    *,
+    xp: Any = None,
+    device: Any = None,
+    dtype: Any = None,
+) -> tuple[Split, Split]:
+    """Load the MNIST handwritten digits. They come with the package: no network is needed.
+
+    60,000 training and 10,000 test images of 28 x 28 pixels, of the digits 0 to 9.
+
+    Parameters
+    ----------
+    normalize : bool, optional
+        True: pixels are divided by 255 and lie in [0, 1], in `dtype`. False: uint8, 0 to 255.
+    flatten : bool, optional
+        True: images are rows, (n, 784). False: (n, 28, 28).
+    one_hot_label : bool, optional
+        True: labels are one-hot rows, (n, 10), in `dtype`. False: class indices, (n,), int64
+        (int32 where the library has no 64-bit integers turned on).
+    xp : module or str, optional
+        The array library, as for `xpnet.place`. None means NumPy.
+    device : optional
+        Whatever the library takes. None means its default.
+    dtype : str or dtype, optional
+        The floating-point dtype. None means float32.
+
+    Returns
+    -------
+    (x_train, t_train), (x_test, t_test)
+        Four arrays, on the device.
+
+    Raises
+    ------
+    TypeError
+        One of the three switches is not a bool.
+    xpnet.BackendNotAvailable
+        The library is not installed or has no such device.
+
+    See Also
+    --------
+    load_idx : The same for a folder of your own.
+    load_fashion_mnist : A harder data set of the same shape.
+
+    Notes
+    -----
+    Y. LeCun and C. Cortes, The MNIST database of handwritten digits, CC BY-SA 3.0.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> (x_train, t_train), (x_test, t_test) = xpnet.load_mnist()
+    >>> x_train.shape, x_train.dtype, x_test.shape
+    ((60000, 784), dtype('float32'), (10000, 784))
+    >>> t_train[:5]
+    array([5, 0, 4, 1, 9])
+    """
+    form = _Form(normalize, flatten, one_hot_label, place(xp, device, dtype))
+    return _load(_find_files(Path(__file__).with_name("mnist")), form)
+
+
+def load_idx(
+    directory: str | os.PathLike[str],
+    normalize: bool = True,
+    flatten: bool = True,
+    one_hot_label: bool = False,
+    *,
+    xp: Any = None,
+    device: Any = None,
+    dtype: Any = None,
+) -> tuple[Split, Split]:
+    """Load a folder of the four IDX files that MNIST and its many relatives come in.
+
+    The files are ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
+    ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``; a dot before ``idx`` is accepted
+    too. Each is plain or compressed, with ``.xz`` or ``.gz`` after its name; of several, the
+    plain one is read, or else the ``.xz``.
+
+    Parameters
+    ----------
+    directory : str or path-like
+        The folder.
+    normalize : bool, optional
+        True: pixels are divided by 255 and lie in [0, 1], in `dtype`. False: uint8, 0 to 255.
+    flatten : bool, optional
+        True: images are rows, (n, rows * columns). False: (n, rows, columns).
+    one_hot_label : bool, optional
+        True: labels are one-hot rows, (n, classes), in `dtype`, where classes is the largest
+        label of both sets and 1. False: class indices, (n,), int64 (int32 where the library
+        has no 64-bit integers turned on).
+    xp : module or str, optional
+        The array library, as for `xpnet.place`. None means NumPy.
+    device : optional
+        Whatever the library takes. None means its default.
+    dtype : str or dtype, optional
+        The floating-point dtype. None means float32.
+
+    Returns
+    -------
+    (x_train, t_train), (x_test, t_test)
+        Four arrays, on the device.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder or one of the files is missing; the message has the names looked for.
+    NotADirectoryError
+        `directory` is a file.
+    IDXError
+        A file is damaged, is not of the right kind (uint8 images of three dimensions,
+        integer labels of one, none negative), is empty, or does not fit its partner.
+    TypeError
+        One of the three switches is not a bool.
+    xpnet.BackendNotAvailable
+        The library is not installed or has no such device.
+
+    See Also
+    --------
+    load_mnist : The embedded MNIST.
+    read_idx : One file, of any shape and dtype.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import xpnet
+    >>> folder = Path(xpnet.datasets.__file__).with_name("mnist")  # where xpnet keeps its own
+    >>> (x_train, t_train), (x_test, t_test) = xpnet.load_idx(
+    ...     folder, normalize=False, flatten=False, one_hot_label=True
+    ... )
+    >>> x_test.shape, x_test.dtype, t_test.shape
+    ((10000, 28, 28), dtype('uint8'), (10000, 10))
+    """
+    form = _Form(normalize, flatten, one_hot_label, place(xp, device, dtype))
+    return _load(_find_files(data_folder(directory, "directory", "IDX files")), form)
+
+
+def load_fashion_mnist(
+    normalize: bool = True,
+    flatten: bool = True,
+    one_hot_label: bool = False,
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    xp: Any = None,
+    device: Any = None,
+    dtype: Any = None,
+) -> tuple[Split, Split]:
+    """Load Fashion-MNIST, 31 MB, downloaded once with pooch and kept in a cache.
+
+    60,000 training and 10,000 test images of 28 x 28 pixels, of ten kinds of clothing. The
+    checksum of each file is known; a mirror that fails or has another file is passed over.
+
+    Parameters
+    ----------
+    normalize : bool, optional
+        True: pixels are divided by 255 and lie in [0, 1], in `dtype`. False: uint8, 0 to 255.
+    flatten : bool, optional
+        True: images are rows, (n, 784). False: (n, 28, 28).
+    one_hot_label : bool, optional
+        True: labels are one-hot rows, (n, 10), in `dtype`. False: class indices, (n,), int64
+        (int32 where the library has no 64-bit integers turned on).
+    cache : str or path-like, optional
+        The folder for downloads. None means the environment variable ``XPNET_CACHE``, or else
+        ``pooch.os_cache("xpnet")``.
+    xp : module or str, optional
+        The array library, as for `xpnet.place`. None means NumPy.
+    device : optional
+        Whatever the library takes. None means its default.
+    dtype : str or dtype, optional
+        The floating-point dtype. None means float32.
+
+    Returns
+    -------
+    (x_train, t_train), (x_test, t_test)
+        Four arrays, on the device.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        pooch is not installed; the message has the line that installs it.
+    DownloadError
+        Every mirror failed; the message says how each did.
+    TypeError
+        One of the three switches is not a bool.
+    xpnet.BackendNotAvailable
+        The library is not installed or has no such device.
+
+    See Also
+    --------
+    load_idx : The same for files that you have already.
+
+    Notes
+    -----
+    H. Xiao, K. Rasul and R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking
+    machine learning algorithms", arXiv:1708.07747, 2017. MIT licence, Zalando SE.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> (x_train, t_train), (x_test, t_test) = xpnet.load_fashion_mnist()  # doctest: +SKIP
+    """
+    form = _Form(normalize, flatten, one_hot_label, place(xp, device, dtype))
+    if cache is not None:
+        cache = file_path(cache, "cache")
+    fetched = download.fetch(download.FASHION_MNIST, cache)
+    return _load({name.removesuffix(".gz"): path for name, path in fetched.items()}, form)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What the caller wants of images and labels, and where."""
+
+    normalize: bool
+    flatten: bool
+    one_hot_label: bool
+    placement: Placement
+
+    def __post_init__(self) -> None:
+        # A library's name given by position would otherwise be taken for normalize=True.
+        for name in ("normalize", "flatten", "one_hot_label"):
+            switch(getattr(self, name), name)
+
+    def place_images(self, images: np.ndarray) -> Any:
+        """Move uint8 images, (n, rows, columns), to the device in the wanted form."""
+        if self.flatten:
+            images = images.reshape(len(images), -1)
+        x = self.placement.asarray(images)
+        if self.normalize:
+            x = self._floats(x)
+            x /= 255
+        return x
+
+    def place_labels(self, labels: np.ndarray, classes: int) -> Any:
+        """Move int64 labels, (n,), to the device in the wanted form."""
+        if not self.one_hot_label:
+            return self.placement.asarray(labels)
+        one_hot = np.zeros((len(labels), classes), dtype=np.uint8)
+        one_hot[np.arange(len(labels)), labels] = 1
+        return self._floats(self.placement.asarray(one_hot))
+
+    def _floats(self, array: Any) -> Any:
+        return self.placement.xp.astype(array, self.placement.dtype)
+
+
+def _find_files(folder: Path) -> dict[str, Path]:
+    """Find the four files in a folder, whatever their spelling and compression."""
+    paths = {}
+    for name in _TRAIN + _TEST:
+        spellings = (name, name.replace("-idx", ".idx"))
+        looked_for = [spelling + suffix for suffix in _SUFFIXES for spelling in spellings]
+        # is_file: some archives unpack each file into a folder of the same name.
+        found = [folder / candidate for candidate in looked_for if (folder / candidate).is_file()]
+        if not found:
+            raise FileNotFoundError(f"{folder} has no {name}; looked for {', '.join(looked_for)}")
+        paths[name] = found[0]
+    return paths
+
+
+def _load(paths: dict[str, Path], form: _Form) -> tuple[Split, Split]:
+    """Read and check the four files, then place their arrays."""
+    train_paths, test_paths = ([paths[name] for name in names] for names in (_TRAIN, _TEST))
+    x_train, t_train = _read_set(*train_paths)
+    x_test, t_test = _read_set(*test_paths)
+    if x_test.shape[1:] != x_train.shape[1:]:
+        raise IDXError(
+            f"{test_paths[0]}: expected images of {x_train.shape[1:]} pixels, as in "
+            f"{train_paths[0]}, found {x_test.shape[1:]}"
+        )
+    classes = int(max(t_train.max(), t_test.max())) + 1
+    if form.one_hot_label and (len(t_train) + len(t_test)) * classes > _MAX_ONE_HOT:
+        raise IDXError(
+            f"{train_paths[1]} and {test_paths[1]}: expected labels that fit one-hot rows, "
+            f"found {classes - 1}; load them with one_hot_label=False"
+        )
+    return (
+        (form.place_images(x_train), form.place_labels(t_train, classes)),
+        (form.place_images(x_test), form.place_labels(t_test, classes)),
+    )
+
+
+def _read_set(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read images, (n, rows, columns) uint8, and their labels, (n,) int64."""
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise IDXError(
+            f"{images_path}: expected images as uint8 of shape (n, rows, columns), "
+            f"found {images.dtype} of shape {images.shape}"
+        )
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise IDXError(
+            f"{labels_path}: expected labels as integers of shape (n,), "
+            f"found {labels.dtype} of shape {labels.shape}"
+        )
+    if len(images) != len(labels):
+        raise IDXError(
+            f"{labels_path}: expected one label for each of the {len(images)} images of "
+            f"{images_path}, found {len(labels)}"
+        )
+    if not images.size:
+        raise IDXError(f"{images_path}: expected images, found none: shape {images.shape}")
+    if labels.min() < 0:
+        raise IDXError(f"{labels_path}: expected labels from 0 up, found {labels.min()}")
+    return images, labels.astype(np.int64)

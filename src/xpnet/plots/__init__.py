@@ -1,0 +1,24 @@
+"""The pictures: each is drawn into a matplotlib Axes and returns it.
+
+Nothing here touches pyplot: a user's backend, figures and settings stay as they are, and no
+display is needed.
+"""
+
+from .canvas import figure_of, new_figure
+from .curves import loss_figure, plot_loss, plot_losses, plot_times, title_of
+from .gradients import plot_gradient_check
+from .nets import plot_confusion, plot_mistakes, plot_weights
+
+__all__ = [
+    "figure_of",
+    "loss_figure",
+    "new_figure",
+    "plot_confusion",
+    "plot_gradient_check",
+    "plot_loss",
+    "plot_losses",
+    "plot_mistakes",
+    "plot_times",
+    "plot_weights",
+    "title_of",
+]

@@ -1,0 +1,163 @@
+"""Training an estimator by gradient descent, epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..network.mlp import MLP
+from ..optimizers import Adam
+from ..training.callbacks import Progress
+from ..training.loop import BLOCK_STEPS
+from .arrays import copied
+
+
+class ScikitAdam(Adam):
+    """Adam as scikit-learn has it: ε is added to √v, not to √v̂ (section 2 of the paper)."""
+
+    def coefficients(self, steps: np.ndarray, learning_rates: np.ndarray) -> np.ndarray:
+        numbers = super().coefficients(steps, learning_rates)
+        numbers[:, 2] = self.epsilon / math.sqrt(1.0 - self.beta_2)
+        return numbers
+
+
+class Epochs:
+    """What happens at the end of an epoch; also the learning rate, which depends on it.
+
+    It is the callback of a training whose blocks are whole epochs, and is kept from one call of
+    `partial_fit` to the next.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.loss_curve: list[float] = []
+        self.scores: list[float] = []
+        self.best_loss, self.best_score = math.inf, -math.inf
+        self.since = 0  # epochs without improvement
+        self.samples = 0
+        self.optimizer: dict[str, Any] = {}
+        self.start(estimator)
+
+    def start(self, estimator: Any) -> None:
+        """Begin a call of `fit`: the optimizer forgets, the curves go on."""
+        self.rate: float = estimator.learning_rate_init
+        self.optimizer.clear()
+
+    def watch(
+        self,
+        estimator: Any,
+        rows: int,
+        steps: int,
+        score: Callable[[MLP], float] | None,
+        net: MLP,
+    ) -> Epochs:
+        """Return the callback of a call of `fit` or `partial_fit`: epochs of so many rows, steps.
+
+        `score` is that of the validation set.
+        """
+        self._e, self._rows, self._steps, self._score = estimator, rows, steps, score
+        each = estimator.verbose or score is not None or estimator.learning_rate == "invscaling"
+        several = 1 if each else min(estimator.n_iter_no_change + 1, BLOCK_STEPS // steps)
+        self._several = max(1, int(several))
+        self.done, self.converged = 0, False
+        self._losses: list[float] = []  # of the epoch that has not ended
+        self._best = copied(net) if score is not None else None
+        return self
+
+    def block(self, done: int) -> int:
+        """Return the steps of the next block: of several epochs where none can be the last.
+
+        It is the one after `n_iter_no_change` without improvement at the earliest. What waits at
+        the end of a block (a device, this callback) then waits less often. `fit` may make it
+        shorter, and an epoch of several blocks.
+        """
+        return self._steps * (self._several if self.since == 0 else 1) - done % self._steps
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the learning rate of each step: of the current epoch, that is."""
+        return np.full(steps.shape, self.rate)
+
+    def __call__(self, progress: Progress) -> bool:
+        """Return True where training should stop."""
+        self._losses += progress.losses.tolist()
+        while len(self._losses) >= self._steps:
+            losses = self._losses[: self._steps]
+            del self._losses[: self._steps]
+            self._end(math.fsum(losses) / len(losses), progress.net)
+        return self.converged
+
+    def _end(self, loss: float, net: MLP) -> None:
+        """End an epoch."""
+        e = self._e
+        self.done += 1
+        self.samples += self._rows
+        self.loss_curve.append(loss)
+        if e.verbose:
+            print(f"Iteration {self.done}, loss = {loss:.8f}")
+        if self._score is None:
+            better = loss <= self.best_loss - e.tol
+            self.best_loss = min(self.best_loss, loss)
+        else:
+            better = self._validate(net, self._score)
+        self.since = 0 if better else self.since + 1
+        if e.solver == "sgd" and e.learning_rate == "invscaling":
+            self.rate = e.learning_rate_init / (self.samples + 1) ** e.power_t
+        if self.since > e.n_iter_no_change:
+            self.converged = self._stops()
+            if not self.converged:
+                self.since = 0
+
+    def _validate(self, net: MLP, score_of: Callable[[MLP], float]) -> bool:
+        score = score_of(net)
+        self.scores.append(score)
+        if self._e.verbose:
+            print(f"Validation score: {score:f}")
+        better = not score < self.best_score + self._e.tol
+        if score > self.best_score:
+            self.best_score, self._best = score, copied(net)
+        return better
+
+    def _stops(self) -> bool:
+        """Whether an epoch without improvement, the last of several, ends the training."""
+        e = self._e
+        what = "Training loss" if self._score is None else "Validation score"
+        text = (
+            f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} "
+            "consecutive epochs."
+        )
+        adaptive = e.solver == "sgd" and e.learning_rate == "adaptive"
+        stops = not adaptive or self.rate <= 1e-6
+        if not stops:
+            self.rate /= 5.0
+            text += f" Setting learning rate to {self.rate:f}"
+        elif adaptive:
+            text += " Learning rate too small. Stopping."
+        else:
+            text += " Stopping."
+        if e.verbose:
+            print(text)
+        return stops
+
+    def finish(self, net: MLP) -> None:
+        """Give a net the best weights, where a validation set has told which these are."""
+        if self._best is not None:
+            net.params.update(self._best)
+        self._score = self._best = None
+        self._losses = []
+        del self._e
+
+
+def orders(n: int, rng: np.random.RandomState) -> Callable[[], np.ndarray]:
+    """Return what gives the order of each epoch: scikit-learn's, from the same generator."""
+    rows = np.arange(n)
+
+    def following() -> np.ndarray:
+        nonlocal rows
+        order = np.arange(n)
+        rng.shuffle(order)
+        rows = rows[order]
+        return rows
+
+    return following

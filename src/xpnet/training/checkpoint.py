@@ -1,0 +1,289 @@
+"""Checkpoints of a training: a folder with the last states, of which a damaged one is no loss."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import warnings
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import FileError, load_arrays, save_arrays
+from ..network.mlp import MLP
+from ..optimizers import Slots
+from .blocks import Batches
+from .history import History
+
+# The last one may be the one that was damaged; the one before is there for that.
+KEPT = 2
+
+NAME = re.compile(r"step-(\d{12})\.safetensors")
+PARTIAL = re.compile(r"\.step-\d{12}\.safetensors\..*\.partial")
+
+State = tuple[dict[str, np.ndarray], dict[str, Any]]
+
+# How `History.stopped` begins where a callback has ended a training.
+BY_CALLBACK = "stopped by a callback"
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint that could not be written or read, or that comes from another environment."""
+
+
+class Losses:
+    """The losses of all steps, in a file that grows: a checkpoint of step k has the checksum of k.
+
+    A checkpoint that held them all would take longer from one to the next.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "losses.f64"
+        self.count = self.checksum = 0
+
+    def append(self, losses: np.ndarray) -> None:
+        """Write the losses behind those that count; what was behind them is overwritten."""
+        content = losses.astype("<f8").tobytes()
+        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+            file.seek(8 * self.count)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        self.count += len(losses)
+        self.checksum = zlib.crc32(content, self.checksum)
+
+    def read(self, count: int, checksum: int) -> np.ndarray:
+        """Return the first losses, and go on behind them.
+
+        Warns
+        -----
+        CheckpointWarning
+            They are not those that were written; NaN stands in their place.
+        """
+        content = b""
+        with contextlib.suppress(OSError), self.path.open("rb") as file:
+            content = file.read(8 * count)
+        losses = np.frombuffer(content[: len(content) // 8 * 8], dtype="<f8")
+        if len(losses) == count and zlib.crc32(content) == checksum:
+            self.count, self.checksum = count, checksum
+            return losses.astype(np.float64)
+        warnings.warn(
+            f"{self.path} is damaged: the losses of the first {count} steps are NaN",
+            CheckpointWarning,
+            stacklevel=2,
+        )
+        losses = np.full(count, np.nan)
+        self.count = self.checksum = 0
+        self.append(losses)
+        return losses
+
+
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made if it is missing. The files are ``step-000000001000.safetensors`` and so on, and
+        ``losses.f64``.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be made, or may not be written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoints = Checkpoints(folder)
+    ...     for step in (100, 200, 300):
+    ...         checkpoints.save(step, {"x": np.zeros(2)}, {"step": step})
+    ...     [path.name for path in checkpoints.files()], checkpoints.newest()[1]
+    (['step-000000000300.safetensors', 'step-000000000200.safetensors'], {'step': 300})
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.losses = Losses(self.folder)
+        for path in self.folder.iterdir():
+            if PARTIAL.fullmatch(path.name):  # left behind by a process that was killed
+                path.unlink()
+
+    def files(self) -> list[Path]:
+        """The checkpoints in the folder, the newest first."""
+        return sorted(
+            (path for path in self.folder.iterdir() if NAME.fullmatch(path.name)), reverse=True
+        )
+
+    def save(
+        self, step: int, arrays: dict[str, np.ndarray], description: dict[str, Any]
+    ) -> None:
+        """Write the state after a step; keep it and the one before.
+
+        Raises
+        ------
+        OSError
+            It cannot be written; the older ones are as they were.
+        """
+        newest = self.folder / f"step-{step:012d}.safetensors"
+        save_arrays(newest, arrays, description)
+        # One of a later step is what a damaged file was passed over for.
+        later = [path for path in self.files() if path.name > newest.name]
+        earlier = [path for path in self.files() if path.name < newest.name]
+        for path in (*later, *earlier[KEPT - 1 :]):
+            with contextlib.suppress(OSError):  # one too many is no harm
+                path.unlink()
+
+    def newest(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Read the newest checkpoint that can be read, None where there is no file at all.
+
+        Raises
+        ------
+        FileError
+            There are files, and all are damaged.
+
+        Warns
+        -----
+        CheckpointWarning
+            For each damaged one that is passed over.
+        """
+        files = self.files()
+        for path in files:
+            try:
+                return load_arrays(path)
+            except (FileError, OSError) as error:
+                warnings.warn(f"passed over: {error}", CheckpointWarning, stacklevel=2)
+        if files:
+            raise FileError(f"{self.folder}: expected a checkpoint that can be read, found none")
+        return None
+
+
+class Resumable:
+    """All that a training goes on from: what a checkpoint holds."""
+
+    def __init__(
+        self, net: MLP, slots: Slots, order: Batches, history: History, callbacks: Sequence[Any]
+    ) -> None:
+        self.net, self.slots, self.order, self.history = net, slots, order, history
+        self.callbacks = [c for c in callbacks if hasattr(c, "state") and hasattr(c, "restore")]
+
+    def state(self, position: dict[str, Any] | None = None) -> State:
+        """Return all but the losses: arrays, and what JSON can hold.
+
+        `position` is that in the batch order: what is read ahead of the step has not been used.
+        """
+        to_host = self.net.placement.to_host
+        arrays = {f"params/{key}": to_host(p) for key, p in self.net.params.items()}
+        for name, slot in self.slots.items():
+            arrays.update({f"slots/{name}/{key}": to_host(p) for key, p in slot.items()})
+        arrays.update({f"history/{key}": a for key, a in self.history.state().items()})
+        stopped = self.history.stopped or ""
+        return arrays, {
+            "kind": "checkpoint",
+            "step": self.history.steps,
+            "settings": self.history.settings,
+            "environment": self.history.environment,
+            "order": self.order.state() if position is None else position,
+            "callbacks": [callback.state() for callback in self.callbacks],
+            # An interrupted run goes on; one that a callback has ended is at its end.
+            "stopped": stopped if stopped.startswith(BY_CALLBACK) else None,
+        }
+
+    def save(self, checkpoints: Checkpoints, position: dict[str, Any]) -> OSError | None:
+        """Write a checkpoint; say so where it cannot be written, and return the error."""
+        arrays, description = self.state(position)
+        losses = checkpoints.losses
+        try:
+            losses.append(self.history.loss[losses.count :])
+            description["losses"] = {"count": losses.count, "checksum": losses.checksum}
+            checkpoints.save(self.history.steps, arrays, description)
+        except OSError as error:
+            warnings.warn(
+                f"no checkpoint of step {self.history.steps}: {error}; the last good one is kept",
+                CheckpointWarning,
+                stacklevel=3,
+            )
+            return error
+        return None
+
+    def restore(self, checkpoints: Checkpoints) -> None:
+        """Go back to the newest checkpoint that can be read, where there is one."""
+        found = checkpoints.newest()
+        if found is None:
+            return
+        arrays, told = found
+        try:
+            self._warn_of_another_place(told["environment"])
+            losses = checkpoints.losses.read(**told["losses"])
+            self.take_over(arrays, told, losses, "the checkpoint is of")
+        except KeyError as error:
+            raise FileError(f"{checkpoints.folder}: expected {error} in a checkpoint") from error
+
+    def take_over(
+        self, arrays: dict[str, np.ndarray], told: dict[str, Any], losses: np.ndarray, whose: str
+    ) -> None:
+        """Go on from what `state` has returned; raise where the training is another one."""
+        now = json.loads(json.dumps(self.history.settings))
+        free = ("steps", "weight_init")
+        was = {"dropout": 0.0, **told["settings"]}.get  # older ones do not say it
+        other = [key for key in now if key not in free and now[key] != was(key)]
+        if other:
+            pairs = ", ".join(f"{key} {was(key)!r}, now {now[key]!r}" for key in other)
+            raise ValueError(f"{whose} a training with other settings: {pairs}")
+        if len(told["callbacks"]) != len(self.callbacks):
+            raise ValueError(
+                f"{whose} a training with the states of {len(told['callbacks'])} callbacks; "
+                f"{len(self.callbacks)} of those given have one"
+            )
+        prefix = "history/"
+        self.history.restore(
+            losses,
+            {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)},
+        )
+        self.history.stopped = told["stopped"]
+        self.order.restore(told["order"])
+        for callback, state in zip(self.callbacks, told["callbacks"], strict=True):
+            callback.restore(state)
+        placed = self.net.placed
+        self.net.params.update({key: placed(arrays[f"params/{key}"]) for key in self.net.params})
+        for name, slot in self.slots.items():
+            slot.update({key: placed(arrays[f"slots/{name}/{key}"]) for key in slot})
+
+    def _warn_of_another_place(self, was: dict[str, Any]) -> None:
+        here = self.history.environment
+        changed = [
+            f"{key} {value}, now {here.get(key)}"
+            for key, value in was.items()
+            if value != here.get(key)
+        ]
+        if changed:
+            warnings.warn(
+                f"the checkpoint was written elsewhere ({'; '.join(changed)}): losses may differ "
+                "in their last digits from those of an undisturbed run",
+                CheckpointWarning,
+                stacklevel=7,
+            )
+
+
+def open_checkpoints(
+    folder: str | os.PathLike[str] | None, training: Resumable, *, resume: bool
+) -> Checkpoints | None:
+    """Return the checkpoints of a folder, the training gone back to the newest with `resume`."""
+    if folder is None:
+        return None
+    checkpoints = Checkpoints(folder)
+    if resume:
+        training.restore(checkpoints)
+    elif checkpoints.files():
+        raise FileExistsError(
+            f"{folder} has checkpoints of a training: resume=True goes on from there; for a new "
+            "training give another folder"
+        )
+    return checkpoints

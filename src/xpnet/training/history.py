@@ -1,0 +1,273 @@
+"""What a training leaves behind: losses, settings, times; as numbers, text, picture or file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..files import replace_atomically
+from ..markup import table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+# Steps whose losses `reserve` makes room for at the most.
+RESERVED = 2**22
+
+# What is recorded now and then, and what makes an entry of a float.
+RECORDS: dict[str, Callable[[float], Any]] = {
+    "block_steps": int,
+    "block_seconds": float,
+    "validation_steps": int,
+    "validation_loss": float,
+    "validation_accuracy": lambda value: None if value != value else value,
+}
+
+
+class History:
+    """The record of one training.
+
+    Attributes
+    ----------
+    loss : ndarray, (steps,), float64
+        One value a step: the loss of its batch before the update.
+    steps : int
+        Steps done.
+    seconds : float
+        From the first step to the last.
+    block_steps, block_seconds : list
+        At the end of each block: the steps done, and the seconds from the first step on. The
+        first blocks include what libraries do once: compile, record, warm up.
+    validation_steps, validation_loss, validation_accuracy : list
+        Where a validation set was given: the step, the loss and the accuracy at each look.
+    test_accuracy : float or None
+        For whoever measures it after the training; the summary shows it.
+    stopped : str or None
+        Why the training ended before its last step.
+    settings, environment : dict
+        What was asked for; library versions and the device.
+    """
+
+    def __init__(
+        self, settings: dict[str, Any] | None = None, environment: dict[str, Any] | None = None
+    ) -> None:
+        for value, name in ((settings, "settings"), (environment, "environment")):
+            if not isinstance(value, dict | None):
+                raise TypeError(f"{name} must be a dict, not {type(value).__name__}")
+        self.settings = settings or {}
+        self.environment = environment or {}
+        self.seconds = 0.0
+        self.steps = 0
+        self.block_steps: list[int] = []
+        self.block_seconds: list[float] = []
+        self.validation_steps: list[int] = []
+        self.validation_loss: list[float] = []
+        self.validation_accuracy: list[float | None] = []
+        self.test_accuracy: float | None = None
+        self.stopped: str | None = None
+        self._losses = np.empty(0)
+
+    @property
+    def loss(self) -> np.ndarray:
+        """The losses of all steps so far."""
+        return self._losses[: self.steps]
+
+    def reserve(self, steps: int) -> None:
+        """Take the memory for the losses of so many steps now, up to a few million."""
+        more = min(steps, RESERVED) - len(self._losses)
+        if more > 0:
+            # Filled, because an operating system counts pages when they are written to.
+            self._losses = np.concatenate([self._losses, np.full(more, np.nan)])
+
+    def extend(self, losses: np.ndarray, seconds: float) -> None:
+        """Append the losses of a block; `seconds` have passed since the first step."""
+        end = self.steps + len(losses)
+        if end > len(self._losses):
+            self._losses = np.concatenate([self.loss, np.empty(end)])
+        self._losses[self.steps : end] = losses
+        self.steps = end
+        self.seconds = seconds
+        self.block_steps.append(self.steps)
+        self.block_seconds.append(seconds)
+
+    def truncate(self, steps: int) -> None:
+        """Forget what came after `steps`."""
+        self.steps = steps
+        whole = sum(end <= steps for end in self.block_steps)
+        del self.block_steps[whole:], self.block_seconds[whole:]
+
+    def validate(self, loss: float, accuracy: float | None) -> None:
+        """Record a look at the validation set, after the steps so far."""
+        self.validation_steps.append(self.steps)
+        self.validation_loss.append(loss)
+        self.validation_accuracy.append(accuracy)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all but the losses that steps and looks have recorded, as arrays."""
+        records = {name: _floats(getattr(self, name)) for name in RECORDS}
+        return {"seconds": np.asarray(self.seconds), **records}
+
+    def restore(self, loss: np.ndarray, state: dict[str, np.ndarray]) -> None:
+        """Take over losses, and what `state` has returned."""
+        self.steps = 0
+        self.extend(loss, float(state["seconds"]))
+        for name, kind in RECORDS.items():
+            setattr(self, name, [kind(value) for value in state[name].tolist()])
+
+    @property
+    def device(self) -> str:
+        """The device in words: its name, the library, and where it is."""
+        e = self.environment
+        if not e:
+            return "unknown device"
+        name = f"{e['device_name']}, " if e["device_name"] != e["device"] else ""
+        ranks = f", {e['ranks']} ranks" if e.get("ranks", 1) > 1 else ""
+        return f"{name}{e['backend']} {e['backend_version']} on {e['device']}{ranks}"
+
+    def summary(self) -> str:
+        """Return the training in a few lines of text.
+
+        Returns
+        -------
+        str
+            Steps, first and last loss, the drop, seconds, milliseconds a step, accuracies,
+            device, and the GPU's name where there is one.
+
+        Examples
+        --------
+        >>> history = History()
+        >>> history.extend([2.0, 1.0], seconds=0.5)
+        >>> print(history.summary())
+        steps           2
+        first loss      2.0000
+        last loss       1.0000
+        drop            1.0000 (50.0 %)
+        elapsed         0.50 s
+        time a step     250.000 ms
+        device          unknown device
+        """
+        return "\n".join(f"{name:<16}{value}" for name, value in self.rows())
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The lines of the summary, as (name, value)."""
+        rows = [("steps", f"{self.steps:,}")]
+        if self.steps:
+            first, last = float(self.loss[0]), float(self.loss[-1])
+            share = f" ({100 * (first - last) / first:.1f} %)" if first else ""
+            rows += [
+                ("first loss", _number(first)),
+                ("last loss", _number(last)),
+                ("drop", _number(first - last) + share),
+                ("elapsed", f"{self.seconds:.2f} s"),
+                ("time a step", f"{1e3 * self.seconds / self.steps:.3f} ms"),
+            ]
+        if self.validation_accuracy and self.validation_accuracy[-1] is not None:
+            rows.append(("validation", f"{100 * self.validation_accuracy[-1]:.2f} % right"))
+        elif self.validation_loss:
+            rows.append(("validation", f"loss {self.validation_loss[-1]:.4f}"))
+        if self.test_accuracy is not None:
+            rows.append(("test accuracy", f"{100 * self.test_accuracy:.2f} %"))
+        rows.append(("device", self.device))
+        if self.environment.get("driver"):
+            gpu = self.environment
+            cuda = f", CUDA {gpu['cuda']}" if gpu.get("cuda") else ""
+            rows.append(("GPU", f"{gpu['device_name']}, driver {gpu['driver']}{cuda}"))
+        if self.stopped:
+            rows.append(("stopped", self.stopped))
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain Python objects; losses that are not finite become None."""
+        return {
+            "settings": self.settings,
+            "environment": self.environment,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "stopped": self.stopped,
+            "test_accuracy": self.test_accuracy,
+            "loss": _finite_or_none(self.loss),
+            "blocks": {"step": self.block_steps, "seconds": self.block_seconds},
+            "validation": {
+                "step": self.validation_steps,
+                "loss": _finite_or_none(self.validation_loss),
+                "accuracy": _finite_or_none(self.validation_accuracy),
+            },
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to a JSON file.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced once the new one is complete.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written; an existing one is as it was.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     History().save(pathlib.Path(folder, "history.json"))
+        """
+        text = json.dumps(self.to_dict(), allow_nan=False, default=_plain)
+        replace_atomically(path, lambda file: file.write(text.encode("utf-8")))
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw the loss over the steps, raw and smoothed (needs matplotlib).
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Where to save the picture; its ending says the format.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            12 × 6 inches.
+        """
+        from ..plots import loss_figure
+
+        figure = loss_figure(self)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+    def _repr_html_(self) -> str:
+        return table(self.rows())
+
+    def __repr__(self) -> str:
+        if not self.steps:
+            return "<History: no steps>"
+        loss = self.loss
+        way = f"loss {loss[0]:.4f} → {loss[-1]:.4f}"
+        return f"<History: {self.steps:,} steps, {way}, {self.seconds:.2f} s>"
+
+
+def _floats(values: list[Any]) -> np.ndarray:
+    return np.asarray([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def _finite_or_none(values: Any) -> list[float | None]:
+    # JSON knows neither NaN nor infinity; None is a NaN to NumPy.
+    finite = np.isfinite(np.asarray(values, dtype=np.float64)).tolist()
+    return [float(v) if ok else None for v, ok in zip(values, finite, strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    # A setting may be a NumPy number, which JSON does not know.
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} cannot be saved as JSON: {value!r}")
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4e}"

@@ -1,0 +1,150 @@
+"""Where the rows of a batch come from: arrays on the device, or the disk."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from ..arrays import Array
+from ..backend.placement import Arrays
+from ..backend.table import place
+from ..datasets.on_disk import RowsOnDisk, refuse_other_rows, take_rows
+from ..network.mlp import MLP
+
+T = TypeVar("T")
+
+# A block on the host, as it is read and as the net takes it, is at most about this large.
+BLOCK_BYTES = 64 * 2**20
+
+
+class Source(Protocol):
+    """Where the rows of a batch come from."""
+
+    data: Arrays
+    """What the step reads: arrays on the device."""
+
+    def inputs(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return what the steps of a block are given, from the row numbers of their batches."""
+
+    def batch(self, data: Arrays, inputs: Arrays) -> Arrays:
+        """Return a batch, within the step: x, t, and what else there is of each row."""
+
+
+class Resident:
+    """A data set on the device: a step takes rows of it by their numbers."""
+
+    def __init__(self, take: Callable[[Array, Array], Array], data: Arrays) -> None:
+        self._take, self.data = take, data
+
+    def inputs(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the row numbers."""
+        return (rows,)
+
+    def batch(self, data: Arrays, inputs: Arrays) -> Arrays:
+        """Return these rows of each array."""
+        return tuple(self._take(array, inputs[0]) for array in data)
+
+
+class Staged:
+    """Data on disk: a step is given the rows that it takes.
+
+    Parameters
+    ----------
+    net : MLP
+        On any backend.
+    x, t : RowsOnDisk or ndarray
+        As for `fit`. Bytes (uint8) in the files of `RowsOnDisk` are pixels: divided by 255.
+    weights : ndarray, (n,), optional
+        Of the rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Shapes or dtypes are not those that the net takes. The values are looked at when they are
+        read.
+    """
+
+    data: Arrays = ()
+
+    def __init__(self, net: MLP, x: Any, t: Any, weights: Any = None) -> None:
+        self._placement = net.placement
+        # The same net on the host: what it says about a batch is what `net` would say.
+        self._host = copy.copy(net)
+        self._host.placement = place(dtype=net.placement.dtype_name)
+        for array, name in ((x, "x"), (t, "t")):
+            refuse_other_rows(array, name)
+        self._pixels = isinstance(x, RowsOnDisk) and x.dtype == np.uint8
+        self._host.refuse_input(np.dtype("f4") if self._pixels else x.dtype, tuple(x.shape))
+        self._host.holds_indices(t.dtype, tuple(t.shape), x.shape[0])
+        self._x, self._t = x, t
+        self._weights = None
+        if weights is not None:
+            self._weights = self._host.checked_weights(weights, x.shape[0])
+        floats = self._host.placement.dtype().itemsize
+        read = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in (x, t))
+        self._row_bytes: int = read + floats * (net.layer_sizes[0] + net.layer_sizes[-1] + 1)
+
+    def most_steps(self, batch_size: int) -> int:
+        """The steps of a block that takes no more than BLOCK_BYTES; at least one."""
+        return max(1, BLOCK_BYTES // (self._row_bytes * batch_size))
+
+    def inputs(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Read these rows, (..., batch), and check their values.
+
+        Returns
+        -------
+        tuple of ndarray
+            x (..., batch, inputs) in the net's dtype; t as class indices (..., batch) or as rows
+            (..., batch, outputs); and the weights, (..., batch), where there are some.
+
+        Raises
+        ------
+        ValueError
+            Values are not finite, or are no target; the message names the rows.
+        """
+        flat = rows.reshape(-1)
+        x, t = take_rows(self._x, flat), take_rows(self._t, flat)
+        if self._pixels:
+            x = x.astype(self._host.placement.dtype)
+            x /= 255
+        try:
+            arrays: Arrays = self._host.checked_data(x, t)
+        except ValueError as error:
+            raise self._naming_rows(flat, x, t) or error from None
+        if arrays[1].ndim == 1:
+            arrays = arrays[0], arrays[1].astype(np.int64)  # what every library indexes with
+        if self._weights is not None:
+            arrays = (*arrays, self._weights[flat])
+        return tuple(array.reshape(*rows.shape, *array.shape[1:]) for array in arrays)
+
+    def batch(self, data: Arrays, inputs: Arrays) -> Arrays:
+        """Return the inputs: they are the batch."""
+        return inputs
+
+    def pieces(self) -> Iterator[Arrays]:
+        """All rows in their order, in pieces of at most BLOCK_BYTES, on the net's device."""
+        n, size = self._x.shape[0], self.most_steps(1)
+        for start in range(0, n, size):
+            inputs = self.inputs(np.arange(start, min(start + size, n)))
+            yield tuple(self._placement.asarray(array) for array in inputs)
+
+    def _naming_rows(self, rows: np.ndarray, x: np.ndarray, t: np.ndarray) -> ValueError | None:
+        """The error for rows whose values were refused together."""
+        wrong, said = [], ""
+        for i, row in enumerate(rows.tolist()):
+            try:
+                self._host.checked_data(x[i : i + 1], t[i : i + 1])
+            except ValueError as error:
+                wrong.append(row)
+                said = said or str(error)
+        if not wrong:
+            return None
+        wrong = sorted(set(wrong))
+        names = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
+        return ValueError(f"row{'s' if len(wrong) > 1 else ''} {names} of the data on disk: {said}")
+
+
