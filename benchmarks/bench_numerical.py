@@ -41,7 +41,7 @@ def bench_numerical_gradient(benchmark, sizes, dtype, quick):
     (x, t), _ = xpnet.load_mnist(dtype=dtype)
     x, t = x[:100], t[:100]
     net = xpnet.MLP(sizes, seed=0, dtype=dtype)
-    rows = net.target_rows(t)
+    rows = net.batch.target_rows(t)
     entries = sum(p.size for p in net.params.values())
     timed = 50 if quick else ENTRIES
     net.numerical_gradient(x, t)

@@ -17,7 +17,8 @@ LIBRARIES = {"torch", "cupy", "jax", "jaxlib", "array_api_strict", "tensorflow",
 # Where NumPy is the host's format: files, random draws, results, pictures.
 HOST = {
     "arrays", "backend/", "checks", "cli/", "datasets/", "files", "gradients/check",
-    "gradients/net", "gradients/noise", "gradients/report", "gradients/verdict", "network/",
+    "gradients/net", "gradients/noise", "gradients/report", "gradients/verdict", "layers",
+    "network/",
     "optimizers", "plots/", "sklearn/", "training/",
 }
 # Beside the backends: torch.distributed moves arrays of several libraries between processes.
@@ -25,7 +26,8 @@ NAMED = {"training/distributed.py": {"torch"}}
 # The rooms, top to bottom: a file imports only from above itself, wherever in it the import stands:
 # inside functions and under TYPE_CHECKING too. So there is no circle, among files or wings.
 ROOMS = [
-    "_version", "checks", "arrays", "files", "markup", "functions", "losses", "optimizers",
+    "_version", "checks", "arrays", "files", "markup",
+    "functions", "losses", "optimizers", "layers",
     "backend/placement", "backend/host", "backend/torch", "backend/cupy", "backend/jax",
     "backend/strict", "backend/table", "backend/__init__",
     "plots/lettering", "plots/canvas", "plots/curves", "plots/nets", "plots/gradients",
@@ -34,7 +36,8 @@ ROOMS = [
     "datasets/idx_sets", "datasets/__init__",
     "gradients/numerical", "gradients/structured", "gradients/report", "gradients/verdict",
     "gradients/noise", "gradients/check", "gradients/net", "gradients/__init__",
-    "network/mlp", "network/__init__",
+    "network/definition", "network/stack", "network/batch", "network/net", "network/mlp",
+    "network/__init__",
     "training/history", "training/callbacks", "training/bar", "training/interruption",
     "training/blocks", "training/sources", "training/checkpoint", "training/distributed",
     "training/loop", "training/__init__",

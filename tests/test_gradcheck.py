@@ -39,7 +39,7 @@ def faulty(net, x, t, fault):
         broken = Activation(
             "broken", net.activation.forward, lambda x, y: np.ones_like(y), net.activation.smooth
         )
-        g = with_changes(net, activation=broken).gradient(x, t)
+        g = with_activation(net, broken).gradient(x, t)
     elif fault == "swapped layer":
         g["b1"], g["b2"] = resized(g["b2"], g["b1"]), resized(g["b1"], g["b2"])
     elif fault == "stale cache":
@@ -59,9 +59,12 @@ def resized(source, like):
     return np.resize(source, like.shape)
 
 
-def with_changes(net, **changes):
-    other = net.to()
-    other.__dict__.update(changes)
+def with_activation(net, activation):
+    other = MLP(
+        net.layer_sizes, activation=activation, output=net.output.name, l2=net.l2,
+        dtype=net.placement.dtype,
+    )  # fmt: skip
+    other.params = net.params
     return other
 
 
@@ -163,7 +166,7 @@ def test_no_false_alarm_of_any_function(tell):
 
 def black_box(net, x, t, gradient=None, **kwargs):
     def loss(params):
-        return net._loss(params, x, net.target_rows(t))
+        return net._loss(params, x, net.batch.target_rows(t))
 
     return check_gradient(loss, gradient or net.gradient(x, t), dict(net.params), **kwargs)
 

@@ -202,7 +202,7 @@ def test_many_rows_in_pieces(lib, monkeypatch):
     x, indices, _ = batch(n=23)
     x, t = lib.array(x), lib.array(indices)
     whole = lib.host(net.predict(x)), float(lib.host(net.loss(x, t)))
-    monkeypatch.setattr("xpnet.network.mlp.CHUNK_BYTES", 300)
+    monkeypatch.setattr("xpnet.network.net.CHUNK_BYTES", 300)
     np.testing.assert_allclose(lib.host(net.predict(x)), whole[0], rtol=1e-14)
     np.testing.assert_allclose(lib.host(net.loss(x, t)), whole[1], rtol=1e-14)
 

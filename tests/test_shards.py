@@ -153,7 +153,7 @@ def test_a_single_output(lib, tmp_path):
 
 def test_many_labels_stay_indices(lib, tmp_path, monkeypatch):
     """One-hot rows of many classes would be larger than the data."""
-    monkeypatch.setattr("xpnet.network.mlp.ROWS_BYTES", 0)
+    monkeypatch.setattr("xpnet.network.batch.ROWS_BYTES", 0)
     x, t = write(tmp_path, FLOATS, LABELS.astype(np.uint8))
     assert sources.Staged(new(lib), x, t).inputs(np.arange(6).reshape(2, 3))[1].shape == (2, 3)
     in_memory = train(new(lib), lib.array(FLOATS), lib.array(LABELS))

@@ -63,7 +63,7 @@ def test_training_equals_the_textbook_loop(lib, name, form):
 def test_many_labels_stay_indices(lib, monkeypatch):
     """Where one-hot rows would be large, each step makes its own: the losses are the same."""
     _, rows = train(lib, steps=5)
-    monkeypatch.setattr("xpnet.network.mlp.ROWS_BYTES", 0)
+    monkeypatch.setattr("xpnet.network.batch.ROWS_BYTES", 0)
     _, indices = train(lib, steps=5)
     np.testing.assert_array_equal(indices.loss, rows.loss)
 

@@ -3,14 +3,14 @@
 import importlib
 from types import ModuleType
 
-from . import functions, losses, optimizers
+from . import functions, layers, losses, optimizers
 from ._version import __version__
 from .backend import BackendNotAvailable, backends, place
 from .datasets import load_fashion_mnist, load_idx, load_mnist, open_shards
 from .files import FileError
 from .functions import Activation
 from .gradients import GradientCheckFailed, GradientReport, check_gradient, numerical_gradient
-from .network import MLP, TwoLayerNet, load
+from .network import MLP, Network, TwoLayerNet, load
 from .training import (
     CheckpointWarning,
     DistributedError,
@@ -34,6 +34,7 @@ __all__ = [
     "GradientReport",
     "History",
     "Log",
+    "Network",
     "NonFiniteLoss",
     "Progress",
     "TwoLayerNet",
@@ -42,6 +43,7 @@ __all__ = [
     "check_gradient",
     "fit",
     "functions",
+    "layers",
     "load",
     "load_fashion_mnist",
     "load_idx",

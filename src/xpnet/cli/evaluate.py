@@ -37,7 +37,7 @@ def evaluate_model(
     arrays x, as for predict, and t: class numbers (n,), or a row of targets for each row of x.
     """
     net = load_model(model, backend, device)
-    x, t = net.checked_data(*load_data(data, split, net, labels=True))
+    x, t = net.batch.checked_data(*load_data(data, split, net, labels=True))
     loss, accuracy = evaluate(net, x, t)
     if as_json:
         told: dict[str, Any] = {"model": str(model), "data": data, "rows": x.shape[0]}

@@ -253,7 +253,7 @@ def _predicted(net: MLP, x: Array, t: Array) -> tuple[np.ndarray, np.ndarray, np
     """Return true class, predicted class and its probability of each row, on the host."""
     to_host = net.placement.to_host
     probabilities = to_host(net.predict(x))
-    true = to_host(net.checked_target(t, len(probabilities), read=True))
+    true = to_host(net.batch.checked_target(t, len(probabilities), read=True))
     if true.ndim == 2:
         true = true.argmax(axis=1)
     guess = probabilities.argmax(axis=1)

@@ -183,7 +183,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
         batch_size = -(-n // per_epoch)
         # Their alpha / 2 Σw² is of a batch's sum of losses, ours of its mean.
         mean_weight = 1.0 if weights is None else float(np.mean(weights))
-        net.l2 = float(self.alpha) / (batch_size * mean_weight)
+        net = self.net_ = net.with_l2(float(self.alpha) / (batch_size * mean_weight))
         dropout: dict[str, Any] = {}
         if self.dropout:
             # The rows trained on, because a number for random_state draws the same in every call.
@@ -229,12 +229,12 @@ class BaseMLP(BaseEstimator, abc.ABC):
 
     def _minimize(self, x: Array, t: Array, weights: np.ndarray | None) -> None:
         """Minimise the loss of all rows by SciPy's L-BFGS-B, on the host in float64."""
-        net, here = self.net_, self.net_.placement
         total = x.shape[0] if weights is None else float(np.sum(weights))
-        net.l2 = float(self.alpha) / total
-        w = None if weights is None else net.checked_weights(here.floats(weights), x.shape[0])
-        x, t = net.checked_data(x, t)
-        target = net.target_rows(t)
+        net = self.net_ = self.net_.with_l2(float(self.alpha) / total)
+        here = net.placement
+        w = None if weights is None else net.batch.checked_weights(here.floats(weights), x.shape[0])
+        x, t = net.batch.checked_data(x, t)
+        target = net.batch.target_rows(t)
         shapes = {key: tuple(p.shape) for key, p in net.params.items()}
 
         def unpack(flat: np.ndarray) -> None:

@@ -398,6 +398,7 @@ def make_step(
     its inputs are theirs. Where each of several ranks computes a part of the batch, `weight` is
     the part's size, and `reduce` adds the gradients up.
     """
+    target_rows = net.batch.target_rows
 
     def step(
         state: dict[str, Any], data: Arrays, inputs: Arrays, numbers: Sequence[Any]
@@ -408,7 +409,7 @@ def make_step(
             more["masks"] = net.masks(kept, masks.scale)
         x, t, *weights = source.batch(data, inputs)
         scale = weight * numbers[0] if optimizer.folds_rate else weight
-        loss, gradient = compute(state["params"], x, net.target_rows(t), scale, *weights, **more)
+        loss, gradient = compute(state["params"], x, target_rows(t), scale, *weights, **more)
         optimizer.update(state["params"], reduce(gradient), state["slots"], numbers)
         return loss
 
@@ -471,9 +472,9 @@ def _gradients(net: MLP) -> dict[str, Callable[..., tuple[Array, Params]]]:
 def _source(net: MLP, x: Array, t: Array, sample_weight: Array | None) -> Source:
     if on_disk(x, t):
         return Staged(net, x, t, sample_weight)
-    data: Arrays = net.checked_data(x, t)
+    data: Arrays = net.batch.checked_data(x, t)
     if sample_weight is not None:
-        data = (*data, net.checked_weights(sample_weight, data[0].shape[0]))
+        data = (*data, net.batch.checked_weights(sample_weight, data[0].shape[0]))
     return Resident(net.placement.take, data)
 
 
@@ -484,7 +485,7 @@ def _checked_validation(net: MLP, validation: tuple[Array, Array]) -> tuple[Arra
         if on_disk(*validation):
             Staged(net, *validation)
             return validation
-        return net.checked_data(*validation)
+        return net.batch.checked_data(*validation)
     except TypeError as error:
         raise TypeError(f"validation: {error}") from None
     except ValueError as error:

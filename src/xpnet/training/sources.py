@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
@@ -13,6 +12,7 @@ from ..arrays import Array
 from ..backend.placement import Arrays
 from ..backend.table import place
 from ..datasets.on_disk import RowsOnDisk, refuse_other_rows, take_rows
+from ..network.batch import Batch
 from ..network.mlp import MLP
 
 T = TypeVar("T")
@@ -72,9 +72,8 @@ class Staged:
 
     def __init__(self, net: MLP, x: Any, t: Any, weights: Any = None) -> None:
         self._placement = net.placement
-        # The same net on the host: what it says about a batch is what `net` would say.
-        self._host = copy.copy(net)
-        self._host.placement = place(dtype=net.placement.dtype_name)
+        # On the host: what it says about a batch is what the net would say on its device.
+        self._host = Batch(net.definition, place(dtype=net.placement.dtype_name))
         for array, name in ((x, "x"), (t, "t")):
             refuse_other_rows(array, name)
         self._pixels = isinstance(x, RowsOnDisk) and x.dtype == np.uint8
@@ -86,7 +85,8 @@ class Staged:
             self._weights = self._host.checked_weights(weights, x.shape[0])
         floats = self._host.placement.dtype().itemsize
         read = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in (x, t))
-        self._row_bytes: int = read + floats * (net.layer_sizes[0] + net.layer_sizes[-1] + 1)
+        widths = net.definition.widths
+        self._row_bytes: int = read + floats * (widths[0] + widths[-1] + 1)
 
     def most_steps(self, batch_size: int) -> int:
         """The steps of a block that takes no more than BLOCK_BYTES; at least one."""

@@ -1,0 +1,589 @@
+"""The nets: parameters, prediction, loss, gradients, copies, files."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar
+
+import numpy as np
+
+from .._version import __version__
+from ..arrays import Array, Host, Params, item_bytes
+from ..backend.placement import Placement
+from ..backend.table import place
+from ..checks import finite_number, known, seed_or_none
+from ..files import save_arrays
+from ..gradients import numerical
+from ..gradients.check import check_gradient
+from ..gradients.net import check_point
+from ..gradients.report import GradientReport
+from ..losses import Output
+from ..markup import paragraph, table
+from .batch import Batch
+from .definition import Definition, wrong_params
+from .stack import Stack
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Predictions over many rows are computed in pieces of about this many bytes.
+CHUNK_BYTES = 64 * 2**20
+
+
+def _quietly(method: Callable[P, R]) -> Callable[P, R]:
+    """Compute in the backend's own context: what overflows shows in the result."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        net: Network = args[0]  # type: ignore[assignment]
+        with net.placement.quietly():
+            return method(*args, **kwargs)
+
+    return call
+
+
+class Network:
+    """A net of layers, one behind the other.
+
+    Parameters
+    ----------
+    layers : sequence
+        Layers of `xpnet.layers`, activations, or names of activations. The last one must give a
+        row of numbers for each row of x: the logits.
+    input_shape : tuple of int
+        Of one row of x: ``(features,)``.
+    output : str
+        "softmax" (with cross-entropy), "sigmoid" (binary cross-entropy, several labels a row),
+        "identity" (half mean squared error) or "exp" (half mean Poisson deviance).
+    l2 : float
+        ``l2 / 2`` times the sum of the squared weights, biases left out, is added to the loss.
+    xp, device, dtype
+        Where the net lives; see `xpnet.place`. Default: NumPy, float32.
+    seed : int, optional
+        The weights are drawn on the host by NumPy, so a seed means the same weights (up to
+        rounding to the dtype) on every backend. None draws anew each time.
+
+    Attributes
+    ----------
+    params : dict of arrays
+        ``W1`` (in, out), ``b1`` (out,), ``W2``, ``b2``, ..., numbered along the layers that have
+        weights. Change them as you like.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An argument is not what is said above; the message names it.
+    BackendNotAvailable
+        The library is missing, or has no such device.
+    MemoryError
+        The parameters do not fit on the device; the message says what they need.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpnet.layers import Affine, Dropout
+    >>> net = Network([Affine(8), "relu", Dropout(0.5), Affine(3)], input_shape=(4,), seed=0)
+    >>> net.predict(np.ones((2, 4), dtype=np.float32)).shape
+    (2, 3)
+    """
+
+    kind: ClassVar[str] = "Network"  # as files name it
+    defined_by: ClassVar[type[Definition]] = Definition
+
+    def __init__(
+        self,
+        layers: Iterable[Any],
+        *,
+        input_shape: Sequence[int],
+        output: str = "softmax",
+        l2: float = 0.0,
+        xp: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+        seed: int | None = None,
+    ) -> None:
+        definition = Definition.checked(layers, input_shape, output, l2)
+        self._begin(definition, place(xp, device, dtype), seed)
+
+    def _begin(self, definition: Definition, placement: Placement, seed: int | None) -> None:
+        """Set what a net consists of; its parameters are drawn."""
+        rng = np.random.default_rng(seed_or_none(seed))
+        count = sum(math.prod(shape) for shape in definition.shapes.values())
+        bits = int(placement.xp.finfo(placement.dtype).bits)
+        placement.refuse_too_large(count * bits // 8, f"a net of {definition.sizes}")
+        self.stack, self.placement = Stack(definition), placement
+        self.params: Params = {key: self.placed(a) for key, a in definition.first(rng).items()}
+
+    @classmethod
+    def of(
+        cls, definition: Definition, placement: Placement, params: dict[str, Host]
+    ) -> Self:
+        """Return a net of these parts; nothing is drawn."""
+        net = cls.__new__(cls)
+        net.stack, net.placement = Stack(definition), placement
+        net.params = {key: net.placed(params[key]) for key in definition.shapes}
+        return net
+
+    @_quietly
+    def predict(self, x: Array) -> Array:
+        """Predictions: probabilities for "softmax" and "sigmoid", values for the others.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+            Of the net's library and device; floating point.
+
+        Returns
+        -------
+        array, (n, outputs)
+
+        Raises
+        ------
+        TypeError, ValueError
+            `x` is no such array, has no rows, or has values that are not finite (on a GPU,
+            where looking would mean waiting, such values give NaN instead).
+
+        Examples
+        --------
+        >>> import numpy as np, xpnet
+        >>> xpnet.MLP([2, 2], weight_init=0.0).predict(np.zeros((1, 2), dtype=np.float32))
+        array([[0.5, 0.5]], dtype=float32)
+        """
+        return self.output.link(self._logits(self.batch.checked_input(x)))
+
+    @_quietly
+    def loss(self, x: Array, t: Array) -> Array:
+        """Mean loss over a batch, the L2 term included.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+        t : array
+            Class indices, integers (n,); or one-hot rows, (n, outputs); for "sigmoid" any
+            values in [0, 1], for "identity" any values, for "exp" any of at least 0, of that
+            shape. A single output also takes (n,).
+
+        Returns
+        -------
+        array, 0-d
+            It stays on the device: nothing waits.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument is no such array. Where the values cannot be read without waiting (on a
+            GPU), a wrong label makes the loss NaN instead.
+
+        Examples
+        --------
+        >>> import numpy as np, xpnet
+        >>> net = xpnet.MLP([2, 2], weight_init=0.0)
+        >>> round(float(net.loss(np.zeros((1, 2), dtype=np.float32), np.asarray([1]))), 6)
+        0.693147
+        """
+        x, target = self.batch.checked(x, t)
+        value, _ = self.output.loss(self._logits(x), target)
+        return self.stack.with_l2(value, self.params)
+
+    @_quietly
+    def accuracy(self, x: Array, t: Array) -> Array:
+        """Share of the rows that are predicted right.
+
+        For "softmax", the rows whose largest output is the label's; for "sigmoid", those whose
+        labels are all on the right side of 1/2.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+        t : array
+            As for `loss`.
+
+        Returns
+        -------
+        array, 0-d
+            In [0, 1], in the net's dtype; it stays on the device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `loss`; and ValueError for "identity" and "exp", whose predictions are no classes.
+
+        Examples
+        --------
+        >>> import numpy as np, xpnet
+        >>> net = xpnet.MLP([2, 2], weight_init=0.0)
+        >>> float(net.accuracy(np.zeros((2, 2), dtype=np.float32), np.asarray([0, 1])))
+        0.5
+        """
+        if self.output.correct is None:
+            raise ValueError(f"output '{self.output.name}' predicts values: there is no accuracy")
+        x, target = self.batch.checked(x, t)
+        logits = self._logits(x)
+        xp = self.placement.xp
+        right = xp.astype(self.output.correct(logits, target), logits.dtype)
+        # 0 * NaN = NaN: comparisons would count rows without a prediction as right or wrong.
+        return xp.mean(right + 0.0 * xp.sum(logits + target, axis=1))
+
+    def gradient(self, x: Array, t: Array) -> Params:
+        """Gradient of `loss` by backpropagation.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+        t : array
+            As for `loss`.
+
+        Returns
+        -------
+        dict of arrays
+            The keys and shapes of `params`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `loss`.
+
+        Examples
+        --------
+        >>> import numpy as np, xpnet
+        >>> net = xpnet.MLP([2, 2], weight_init=0.0)
+        >>> net.gradient(np.ones((1, 2), dtype=np.float32), np.asarray([1]))["b1"]
+        array([ 0.5, -0.5], dtype=float32)
+        """
+        return self.loss_and_gradient(x, t)[1]
+
+    @_quietly
+    def loss_and_gradient(self, x: Array, t: Array) -> tuple[Array, Params]:
+        """`loss` and `gradient` from one pass.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+        t : array
+            As for `loss`.
+
+        Returns
+        -------
+        loss : array, 0-d
+        gradient : dict of arrays
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `loss`.
+
+        Examples
+        --------
+        >>> import numpy as np, xpnet
+        >>> net = xpnet.MLP([2, 2], weight_init=0.0)
+        >>> x = np.ones((1, 2), dtype=np.float32)
+        >>> loss, gradient = net.loss_and_gradient(x, np.asarray([1]))
+        >>> sorted(gradient)
+        ['W1', 'b1']
+        """
+        x, target = self.batch.checked(x, t)
+        return self.backpropagate(self.params, x, target)
+
+    @_quietly
+    def numerical_gradient(
+        self, x: Array, t: Array, *, step: float | None = None, method: str = "structured"
+    ) -> Params:
+        """Gradient of `loss` by central differences, (loss(p + h) - loss(p - h)) / 2h.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+        t : array
+            As for `loss`.
+        step : float, optional
+            h. None: the cube root of the dtype's epsilon; for "structured" divided in each
+            layer by its largest input and the largest weight behind it, for "elementwise"
+            times ``max(1, |entry|)``.
+        method : str
+            "structured" uses that a weight moves one pre-activation of each row only, and takes
+            the difference of the losses without cancellation: the time of a few hundred forward
+            passes, and good in float32 (see `xpnet.structured`). At a kink of the activation it
+            is the central difference still.
+            "elementwise" is the plain loop: two losses for each entry of each parameter, each
+            rounded to the dtype before they are subtracted.
+
+        Returns
+        -------
+        dict of arrays
+            The keys and shapes of `params`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `loss`; or `step` is not above 0, or the method is unknown.
+
+        Notes
+        -----
+        Waits for the device, once a layer. Training (``fit(..., gradient="numerical")``) does
+        not wait, and smooths a kink that lies within its step.
+
+        Examples
+        --------
+        >>> import numpy as np, xpnet
+        >>> net = xpnet.MLP([2, 2], weight_init=0.0, dtype="float64")
+        >>> net.numerical_gradient(np.ones((1, 2)), np.asarray([1]))["b1"].round(6)
+        array([ 0.5, -0.5])
+        """
+        x, target = self.batch.checked(x, t)
+        if step is not None:
+            step = finite_number(step, "step", minimum=0.0, exclusive=True)
+        known({"structured": None, "elementwise": None}, method, "method")
+        if method == "structured":
+            self.stack.refuse_unstructured("method='structured'")
+            return self.stack.differences(self.params, x, target, step, self.placement.to_host)
+        sampler = numerical.Sampler(lambda moved: self._loss(moved, x, target), self.params)
+        return numerical.differences(sampler, step)
+
+    @_quietly
+    def check_gradient(
+        self, x: Array, t: Array, *, gradient: Params | None = None
+    ) -> GradientReport:
+        """Check backpropagation against structured central differences, every entry.
+
+        The tolerance of each entry follows from the measured noise of its own difference.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+        t : array
+            As for `loss`.
+        gradient : dict of arrays, optional
+            Checked in the place of ``net.gradient(x, t)``: your own backward pass.
+
+        Returns
+        -------
+        GradientReport
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `loss`; or `gradient` has other keys, shapes or another library.
+        RuntimeError
+            Matrix products are computed with reduced precision (TF32) on the net's device.
+
+        Examples
+        --------
+        >>> import numpy as np, xpnet
+        >>> net = xpnet.MLP([4, 3, 2], seed=0)
+        >>> x, t = np.ones((2, 4), dtype=np.float32), np.asarray([0, 1])
+        >>> net.check_gradient(x, t).ok
+        True
+        >>> wrong = {key: -g for key, g in net.gradient(x, t).items()}
+        >>> net.check_gradient(x, t, gradient=wrong).causes
+        ('W1, b1, W2, b2: the wrong sign',)
+        """
+        x, target = self.batch.checked(x, t)
+        if gradient is None:
+            _, gradient = self.backpropagate(self.params, x, target)
+        if self.stack.is_perceptron:
+            point = self.stack.point(self.params, x, target)
+            return check_point(point, gradient, self.l2, self.placement.to_host)
+        return check_gradient(lambda params: self._loss(params, x, target), gradient, self.params)
+
+    def to(self, xp: Any = None, device: Any = None, dtype: Any = None) -> Self:
+        """Copy the net to another library, device or dtype.
+
+        Parameters
+        ----------
+        xp, device, dtype
+            As for the constructor; None keeps the net's own (for `device`: the default device
+            where the library changes).
+
+        Returns
+        -------
+        MLP
+            A copy that shares nothing with this net.
+
+        Raises
+        ------
+        BackendNotAvailable, TypeError, ValueError
+            As the constructor.
+
+        Examples
+        --------
+        >>> import xpnet
+        >>> net = xpnet.MLP([4, 3], seed=0)
+        >>> net.to(dtype="float64").params["W1"].dtype
+        dtype('float64')
+        """
+        here = self.placement
+        net = copy.copy(self)
+        net.placement = place(
+            here.xp if xp is None else xp,
+            here.device if xp is None and device is None else device,
+            here.dtype_name if dtype is None else dtype,
+        )
+        net.params = {key: net.placed(here.to_host(p)) for key, p in self.params.items()}
+        return net
+
+    def with_l2(self, l2: float) -> Self:
+        """Return this net with another L2 term; the two share their parameters.
+
+        Parameters
+        ----------
+        l2 : float
+            At least 0, as for the constructor.
+
+        Returns
+        -------
+        Network
+            Of the same class.
+
+        Examples
+        --------
+        >>> import xpnet
+        >>> net = xpnet.MLP([4, 3], seed=0)
+        >>> other = net.with_l2(0.5)
+        >>> other.l2, other.params is net.params
+        (0.5, True)
+        """
+        net = copy.copy(self)
+        l2 = finite_number(l2, "l2", minimum=0.0)
+        net.stack = Stack(dataclasses.replace(self.definition, l2=l2))
+        return net
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the net in a safetensors file; `xpnet.load` reads it, on any backend.
+
+        The file has the parameters and a description of the net. An activation of your own is
+        saved by its name only.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced once the new one is whole, on the disk, and has been
+            read back.
+
+        Raises
+        ------
+        ValueError
+            The parameters are no longer those of the net: other keys, shapes or dtypes.
+        OSError
+            The file cannot be written; an existing one is as it was.
+
+        Notes
+        -----
+        Waits for the device. A net of a subclass is saved as the class of xpnet that it extends.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile, xpnet
+        >>> net = xpnet.MLP([4, 3], seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "model.safetensors")
+        ...     net.save(path)
+        ...     xpnet.load(path)
+        <MLP 4-3, sigmoid, softmax: 15 parameters, float32, numpy on cpu>
+        """
+        arrays = {key: self.placement.to_host(p) for key, p in self.params.items()}
+        wrong = wrong_params(arrays, self.definition.shapes, self.placement.dtype_name)
+        if wrong:
+            raise ValueError(f"params {wrong}")
+        save_arrays(path, arrays, self.description())
+
+    def description(self) -> dict[str, Any]:
+        """Return what the net is, as plain Python objects: all but the parameters' values."""
+        return {
+            "kind": "model",
+            "class": self.kind,
+            **self.definition.describe(),
+            "dtype": self.placement.dtype_name,
+            "xpnet": __version__,
+        }
+
+    # --- what it consists of -----------------------------------------------------------------
+
+    @property
+    def output(self) -> Output:
+        """The row of `OUTPUTS` that turns logits into predictions and a loss."""
+        return self.definition.output
+
+    @property
+    def l2(self) -> float:
+        """The weight of the L2 term."""
+        return self.definition.l2
+
+    @property
+    def batch(self) -> Batch:
+        """What the net asks of x and t."""
+        return Batch(self.definition, self.placement)
+
+    @property
+    def definition(self) -> Definition:
+        """What the net is, apart from its parameters and their place."""
+        return self.stack.definition
+
+    def backpropagate(
+        self, params: Params, x: Array, target: Array, scale: Any = None,
+        weights: Array | None = None, masks: Sequence[Array] | None = None,
+    ) -> tuple[Array, Params]:  # fmt: skip
+        """Return loss and gradient at `params`; see `Stack.backpropagate`. Checks nothing."""
+        return self.stack.backpropagate(params, x, target, scale, weights, masks)
+
+    def differentiate(
+        self, params: Params, x: Array, target: Array, scale: Any = None
+    ) -> tuple[Array, Params]:
+        """Return what `backpropagate` does, by central differences. Checks nothing."""
+        return self.stack.differentiate(params, x, target, scale)
+
+    def forward(self, params: Params, x: Array) -> tuple[Array, list[Array], list[Array]]:
+        """Return logits, inputs of the affine layers, pre-activations. Checks nothing."""
+        return self.stack.traced(params, x)
+
+    def _loss(self, params: Params, x: Array, target: Array) -> Array:
+        return self.stack.loss(params, x, target)
+
+    def _logits(self, x: Array) -> Array:
+        """Logits of any number of rows, in pieces that bound the memory of the hidden layers."""
+        rows = max(1, CHUNK_BYTES // (item_bytes(x) * sum(self.definition.widths[1:])))
+        starts = range(0, x.shape[0], rows)
+        stack, params = self.stack, self.params
+        pieces = [stack.forward(params, x[i : min(i + rows, x.shape[0]), ...])[0] for i in starts]
+        return pieces[0] if len(pieces) == 1 else self.placement.xp.concat(pieces, axis=0)
+
+    def placed(self, values: Host) -> Array:
+        """Move a parameter here, the weights that lead to one unit side by side in memory.
+
+        Libraries are fastest so: z @ W and (d.T @ z).T both run along the inputs, the many.
+        """
+        floats = self.placement.floats
+        return floats(values.T).T if values.ndim == 2 else floats(values)
+
+    def masks(self, kept: Array, scale: Any) -> list[Array]:
+        """Return the masks of dropout, from the numbers that are kept, (n, all of them), bool.
+
+        A mask is `scale` where a number is kept, and 0 where it is not; one for each of the
+        definition's `droppers`.
+        """
+        factors = self.placement.xp.astype(kept, self.placement.dtype)
+        factors *= scale
+        ends = itertools.pairwise([0, *itertools.accumulate(self.definition.dropped)])
+        return [factors[:, start:end] for start, end in ends]
+
+    def __repr__(self) -> str:
+        here = self.placement
+        count = sum(math.prod(shape) for shape in self.definition.shapes.values())
+        l2 = f", l2={self.l2:g}" if self.l2 else ""
+        return (
+            f"<{type(self).__name__} {self.definition}{l2}: {count:,} parameters, "
+            f"{here.dtype_name}, {here.backend.name} on {here.device}>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, " × ".join(map(str, array.shape)), f"{math.prod(array.shape):,}")
+            for name, array in self.params.items()
+        ]
+        return paragraph(repr(self)[1:-1]) + table(rows, head=("", "shape", "numbers"))
+

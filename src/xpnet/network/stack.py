@@ -1,0 +1,167 @@
+"""The arithmetic of a net: layers one behind the other, forward to the loss and back.
+
+Nothing here checks its arguments, places an array or looks at a value: these are functions of
+arrays that any library can trace, compile or record.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..arrays import Array, Params, array_namespace
+from ..functions import ACTIVATIONS
+from ..gradients import structured
+from ..layers import Affine, Elementwise, Layer
+from .definition import Definition
+
+Masks = Sequence[Array]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The layers of a net at work.
+
+    Parameters
+    ----------
+    definition : Definition
+    """
+
+    definition: Definition
+
+    def forward(
+        self, params: Params, x: Array, masks: Masks | None = None
+    ) -> tuple[Array, list[Any]]:
+        """Return the logits, and what each layer has kept.
+
+        `masks`, one (n, ...) for each of the definition's `droppers`, are what the outputs of
+        these are multiplied by.
+        """
+        drawn = {} if masks is None else dict(zip(self.definition.droppers, masks, strict=True))
+        kept = []
+        for i, (layer, names) in enumerate(self._layers):
+            p = {name: params[key] for name, key in names.items()}
+            x, needed = layer.forward(p, x, drawn.get(i))
+            kept.append(needed)
+        return x, kept
+
+    def backward(self, params: Params, kept: Sequence[Any], d: Array) -> Params:
+        """Return the gradient of the parameters from `d`, that of the logits."""
+        gradient: Params = {}
+        for i in range(len(self._layers) - 1, self._first - 1, -1):
+            layer, names = self._layers[i]
+            p = {name: params[key] for name, key in names.items()}
+            for name, g in layer.gradient(p, kept[i], d).items():
+                gradient[names[name]] = g
+            if i > self._first:  # nobody asks for the gradient of x
+                d = layer.pull(p, kept[i], d)
+        return gradient
+
+    def backpropagate(
+        self,
+        params: Params,
+        x: Array,
+        target: Array,
+        scale: Any = None,
+        weights: Array | None = None,
+        masks: Masks | None = None,
+    ) -> tuple[Array, Params]:
+        """Forward → loss → backward: return the loss and its gradient at `params`.
+
+        `scale` multiplies the gradient. It is applied to the gradient of the logits, the
+        smallest array on the way, and passes through everything behind it, which is linear.
+        `weights`, (n,), are those of the rows: the loss is the weighted mean.
+        """
+        if weights is not None:
+            weights = weights[:, None] * (x.shape[0] / array_namespace(weights).sum(weights))
+        logits, kept = self.forward(params, x, masks)
+        factor = 1.0 if scale is None else scale
+        loss, d = self.definition.output.loss(logits, target, factor, weights)
+        gradient = self.backward(params, kept, d)
+        return self.with_l2(loss, params), self._add_l2(gradient, params, scale)
+
+    def differentiate(
+        self, params: Params, x: Array, target: Array, scale: Any = None
+    ) -> tuple[Array, Params]:
+        """Return what `backpropagate` does, by central differences; nothing waits."""
+        point = self.point(params, x, target)
+        loss, _ = self.definition.output.loss(point.logits, target)
+        gradient = self._add_l2(structured.gradient(point, scale=scale), params, scale)
+        return self.with_l2(loss, params), gradient
+
+    def differences(
+        self, params: Params, x: Array, target: Array, step: float | None, read: Any
+    ) -> Params:
+        """Return the gradient by central differences; `read` brings arrays to the host."""
+        point = self.point(params, x, target)
+        return self._add_l2(structured.gradient(point, step=step, read=read), params)
+
+    def loss(self, params: Params, x: Array, target: Array) -> Array:
+        """Return the mean loss over a batch, with the L2 term."""
+        value, _ = self.definition.output.loss(self.forward(params, x)[0], target)
+        return self.with_l2(value, params)
+
+    def with_l2(self, loss: Array, params: Params) -> Array:
+        """Add the L2 term to a loss."""
+        l2 = self.definition.l2
+        if l2:
+            for key in self._penalized:
+                # In the weights' memory order, where this is a view.
+                w = array_namespace(loss).reshape(params[key].T, (-1,))
+                loss = loss + 0.5 * l2 * (w @ w)
+        return loss
+
+    def _add_l2(self, gradient: Params, params: Params, scale: Any = None) -> Params:
+        # The central difference of l2/2 w² is l2·w, for any step.
+        l2 = self.definition.l2
+        if l2:
+            factor = l2 if scale is None else l2 * scale
+            for key in self._penalized:
+                gradient[key] += factor * params[key]
+        return gradient
+
+    # --- numerical gradients by the structure of affine layers -----------------------------------
+
+    @property
+    def is_perceptron(self) -> bool:
+        """Whether the layers are affine, with one activation between each two; dropout aside."""
+        kinds = [type(layer) for layer in self.definition.layers if not layer.rate]
+        return bool(kinds) and kinds == [*[Affine, Elementwise] * (len(kinds) // 2), Affine]
+
+    def refuse_unstructured(self, what: str) -> None:
+        """Raise ValueError where the layers are others than `structured` knows."""
+        if not self.is_perceptron:
+            raise ValueError(
+                f"{what} is for affine layers with one activation between each two; this net is "
+                f"{self.definition}"
+            )
+
+    def point(self, params: Params, x: Array, target: Array) -> structured.Point:
+        """Return the net at a batch, as `structured` wants it: affine layers, activations."""
+        logits, z, a = self.traced(params, x)
+        activation = next(iter(self.definition.activations), ACTIVATIONS["identity"])
+        return structured.Point(params, activation, self.definition.output, logits, z, a, target)
+
+    def traced(self, params: Params, x: Array) -> tuple[Array, list[Array], list[Array]]:
+        """Return logits; the input z of each affine layer; the input a of each activation."""
+        logits, kept = self.forward(params, x)
+        both = [*zip(self.definition.layers, kept, strict=True)]
+        z = [needed[0] for layer, needed in both if isinstance(layer, Affine)]
+        a = [needed[0] for layer, needed in both if isinstance(layer, Elementwise)]
+        return logits, z, a
+
+    @functools.cached_property
+    def _layers(self) -> list[tuple[Layer, dict[str, str]]]:
+        """The layers, each with the names that its parameters have in the net."""
+        return [*zip(self.definition.layers, self.definition.keys, strict=True)]
+
+    @functools.cached_property
+    def _first(self) -> int:
+        """The first layer that has parameters."""
+        return next(i for i, (_, names) in enumerate(self._layers) if names)
+
+    @functools.cached_property
+    def _penalized(self) -> list[str]:
+        return [names[name] for layer, names in self._layers for name in layer.penalized]
