@@ -22,8 +22,9 @@ import numpy as np
 
 import xpnet
 from xpnet.training.blocks import Batches
-from xpnet.training.loop import default_block, make_step
+from xpnet.training.plan import default_block
 from xpnet.training.sources import Resident
+from xpnet.training.step import make_step
 
 # What times a turn. conftest.py's --cpu-time puts time.process_time here.
 CLOCKS: list[Callable[[], float]] = [time.perf_counter]

@@ -50,8 +50,9 @@ from peers import mnist
 
 import xpnet
 from xpnet.training.blocks import Batches
-from xpnet.training.loop import default_block, make_step
+from xpnet.training.plan import default_block
 from xpnet.training.sources import Resident
+from xpnet.training.step import make_step
 
 NETS = ["784-100-10:100", "784-1024-1024-10:100", "784-4096-4096-10:256"]
 LIBRARIES = ("numpy", "torch")

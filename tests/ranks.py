@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from driven import fit
 
 import xpnet
 from xpnet.datasets import load_mnist
@@ -55,7 +56,7 @@ def kinds(here, folder):
         "dropout": {"dropout": 0.3, "steps": 30},
     }.items():
         net = xpnet.MLP([6, 8, 3], activation="tanh", l2=0.1, dtype="float64", seed=1, **here)
-        history = xpnet.fit(net, x, t, batch_size=101, distributed=TOGETHER, **options)
+        history = fit(net, x, t, batch_size=101, distributed=TOGETHER, **options)
         leave(folder, name, net, history)
 
 

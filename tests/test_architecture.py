@@ -40,7 +40,7 @@ ROOMS = [
     "network/__init__",
     "training/history", "training/callbacks", "training/bar", "training/interruption",
     "training/blocks", "training/sources", "training/checkpoint", "training/distributed",
-    "training/loop", "training/__init__",
+    "training/plan", "training/step", "training/session", "training/loop", "training/__init__",
     "sklearn/arrays", "sklearn/nets", "sklearn/descent", "sklearn/base", "sklearn/classifier",
     "sklearn/regressor", "sklearn/__init__",
     "__init__",

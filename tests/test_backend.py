@@ -217,8 +217,8 @@ def test_a_step_looks_at_no_value(lib, monkeypatch):
     """A conversion to a Python number inside a step waits for the device, thousands of times."""
     from xpnet.losses import OUTPUTS
     from xpnet.optimizers import OPTIMIZERS
-    from xpnet.training.loop import make_step
     from xpnet.training.sources import Resident
+    from xpnet.training.step import make_step
 
     if not lib.name.startswith("strict"):
         pytest.skip("only arrays of array-api-strict can refuse every conversion to a number")
@@ -288,8 +288,8 @@ def _steps(lib, optimizers):
     from xpnet.losses import OUTPUTS
     from xpnet.optimizers import OPTIMIZERS
     from xpnet.training.blocks import Masks
-    from xpnet.training.loop import make_step
     from xpnet.training.sources import Resident
+    from xpnet.training.step import make_step
 
     rng = np.random.default_rng(0)
     x, t = lib.array(rng.normal(size=(20, 4))), lib.array(rng.integers(0, 3, 20))

@@ -11,9 +11,10 @@ import types
 import kill_training
 import numpy as np
 import pytest
+from driven import fit
 
 import xpnet
-from xpnet import MLP, CheckpointWarning, EarlyStopping, FileError, fit
+from xpnet import MLP, CheckpointWarning, EarlyStopping, FileError
 from xpnet.files import load_arrays, save_arrays
 from xpnet.losses import OUTPUTS
 from xpnet.optimizers import OPTIMIZERS, Cosine

@@ -11,11 +11,12 @@ from pathlib import Path
 import fuzz_files
 import numpy as np
 import pytest
+from driven import fit
 from hypothesis import given
 from hypothesis import strategies as st
 
 import xpnet
-from xpnet import MLP, FileError, NonFiniteLoss, fit
+from xpnet import MLP, FileError, NonFiniteLoss
 from xpnet.datasets import RowsOnDisk, on_disk, open_shards
 from xpnet.training import sources
 

@@ -31,7 +31,7 @@ import xpnet
 import xpnet.sklearn
 from xpnet.sklearn import MLPClassifier, MLPRegressor, base
 from xpnet.sklearn.descent import Epochs
-from xpnet.training import loop
+from xpnet.training import session
 
 OWN = {"class_weight", "dropout", "xp", "device", "dtype"}
 PAIRS = [
@@ -433,7 +433,7 @@ def test_dropout(lib, kind, monkeypatch):
     assert abs(model.loss_curve_[0] / plain.loss_curve_[0] - 1) > 1e-3
     np.testing.assert_array_equal(model.predict(X), model.predict(X))
     # An epoch may take several blocks, which changes nothing.
-    monkeypatch.setattr(loop, "MASK_BYTES", 2 * 150 * 100)
+    monkeypatch.setattr(session, "MASK_BYTES", 2 * 150 * 100)
     blocks = clone(ours).fit(X, y)
     assert blocks.history_.block_steps[:3] == [2, 4, 6]
     assert (blocks.n_iter_, blocks.t_) == (model.n_iter_, model.t_)

@@ -8,13 +8,14 @@ import threading
 
 import numpy as np
 import pytest
+from driven import fit
 
 import xpnet
-from xpnet import MLP, NonFiniteLoss, TwoLayerNet, fit
+from xpnet import MLP, NonFiniteLoss, TwoLayerNet
 from xpnet.optimizers import OPTIMIZERS, Optimizer
-from xpnet.training import loop
+from xpnet.training import session
 from xpnet.training.blocks import Batches, Masks
-from xpnet.training.loop import default_block
+from xpnet.training.plan import default_block
 
 
 def blobs(n=200, inputs=6, classes=3, seed=0):
@@ -189,7 +190,7 @@ def test_dropout_equals_the_textbook_loop(lib, name, monkeypatch):
     np.testing.assert_allclose(lib.host(net.predict(lib.array(x))), host.predict(x), rtol=1e-8)
     np.testing.assert_allclose(history.validation_loss, [float(host.loss(x, t))], rtol=1e-8)
 
-    monkeypatch.setattr(loop, "MASK_BYTES", 500)  # those of two steps
+    monkeypatch.setattr(session, "MASK_BYTES", 500)  # those of two steps
     again, short = train(lib, net=new(**lib.kwargs), **options)
     assert short.block_steps == [*range(2, 23, 2), 23]
     np.testing.assert_array_equal(short.loss, history.loss)

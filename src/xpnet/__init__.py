@@ -1,6 +1,7 @@
 """Neural nets that run where your arrays live."""
 
 import importlib
+import sys
 from types import ModuleType
 
 from . import functions, layers, losses, optimizers
@@ -12,6 +13,7 @@ from .functions import Activation
 from .gradients import GradientCheckFailed, GradientReport, check_gradient, numerical_gradient
 from .network import MLP, Network, TwoLayerNet, load
 from .training import (
+    Checkpoint,
     CheckpointWarning,
     DistributedError,
     EarlyStopping,
@@ -26,6 +28,7 @@ __all__ = [
     "MLP",
     "Activation",
     "BackendNotAvailable",
+    "Checkpoint",
     "CheckpointWarning",
     "DistributedError",
     "EarlyStopping",
@@ -54,6 +57,9 @@ __all__ = [
     "optimizers",
     "place",
 ]
+
+# Estimators that version 0.1 has pickled hold histories of a module of this name.
+sys.modules[f"{__name__}.history"] = sys.modules[History.__module__]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..training.loop import evaluate
+from ..training.sources import evaluate
 from .inputs import load_data, load_model
 from .options import debug_option, placement_options, split_option
 from .tables import show

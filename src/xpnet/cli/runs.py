@@ -14,7 +14,7 @@ import click
 from ..files import replace_atomically
 from ..training import distributed
 from ..training.callbacks import Progress
-from ..training.loop import Callback
+from ..training.plan import Callback
 from .inputs import DATASETS
 
 CHECKPOINTS = "checkpoints"  # within the folder of a run

@@ -17,7 +17,10 @@ from ..training import distributed
 from ..training.callbacks import Log
 from ..training.checkpoint import Checkpoints
 from ..training.history import History
-from ..training.loop import Callback, NonFiniteLoss, evaluate, fit
+from ..training.loop import fit
+from ..training.plan import Callback
+from ..training.session import NonFiniteLoss
+from ..training.sources import evaluate
 from .errors import INTERRUPTED
 from .inputs import build, class_count, load_dataset, prepare
 from .options import (

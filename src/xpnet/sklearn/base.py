@@ -24,7 +24,8 @@ from ..backend.table import place, placement_of
 from ..checks import below_one, finite_number, known, positive_integer
 from ..network.mlp import MLP
 from ..optimizers import SGD, Momentum, Nesterov, Optimizer
-from ..training.loop import NonFiniteLoss, fit
+from ..training.plan import Plan, Watch
+from ..training.session import NonFiniteLoss, Session
 from .arrays import (
     float_dtypes,
     library_and_place,
@@ -192,7 +193,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
         interrupted = False
         watch = epochs.watch(self, n, per_epoch, score, net)
         try:
-            self.history_ = fit(
+            plan = Plan(
                 net,
                 x,
                 t,
@@ -203,12 +204,17 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 shuffle=orders(n, rng) if self.shuffle else False,
                 whole_epochs=True,
                 sample_weight=None if weights is None else net.placement.floats(weights),
-                callbacks=[watch],
-                block_steps=watch.block,
-                optimizer_state=epochs.optimizer,
                 **dropout,
             )
-            interrupted = (self.history_.stopped or "").startswith("interrupted")
+            looks = Watch(callbacks=[watch], block_steps=watch.block)
+            session = Session(plan, looks, optimizer_state=epochs.optimizer)
+            with session.under_way() as blocks:
+                for block in blocks:
+                    if session.report(block, session.run(block)):
+                        break
+            self.history_ = session.history
+            reason = self.history_.reason
+            interrupted = reason is not None and reason.kind == "interrupt"
         except KeyboardInterrupt:
             interrupted = True
         except NonFiniteLoss as error:

@@ -11,7 +11,7 @@ import numpy as np
 from ..network.mlp import MLP
 from ..optimizers import Adam
 from ..training.callbacks import Progress
-from ..training.loop import BLOCK_STEPS
+from ..training.plan import BLOCK_STEPS
 from .arrays import copied
 
 

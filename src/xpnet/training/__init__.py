@@ -1,12 +1,14 @@
-"""Training: load → batch → forward → loss → backward → update."""
+"""Training: load → batch → forward → loss → backward → update → report."""
 
 from .callbacks import EarlyStopping, Log, Progress
-from .checkpoint import CheckpointWarning
+from .checkpoint import Checkpoint, CheckpointWarning
 from .distributed import DistributedError
-from .history import History
-from .loop import NonFiniteLoss, fit
+from .history import History, Reason
+from .loop import fit
+from .session import NonFiniteLoss
 
 __all__ = [
+    "Checkpoint",
     "CheckpointWarning",
     "DistributedError",
     "EarlyStopping",
@@ -14,5 +16,6 @@ __all__ = [
     "Log",
     "NonFiniteLoss",
     "Progress",
+    "Reason",
     "fit",
 ]

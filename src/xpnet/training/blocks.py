@@ -22,14 +22,14 @@ class Masks:
     ----------
     batch_size, units : int
         `units` are those of all hidden layers together.
-    dropout : float
+    dropout : float or ndarray, (units,)
         The probability that a unit is dropped, in [0, 1); rounded to a multiple of 2⁻¹⁶.
     seed : int, optional
         None draws anew each time.
 
     Attributes
     ----------
-    scale : float
+    scale : float or ndarray, (units,)
         What the units that are kept are multiplied by: 1 / (1 - dropout), of the rounded one.
 
     Examples
@@ -39,11 +39,15 @@ class Masks:
     ((1, 2, 3), 2.0)
     """
 
-    def __init__(self, batch_size: int, units: int, dropout: float, seed: int | None) -> None:
+    def __init__(
+        self, batch_size: int, units: int, dropout: float | np.ndarray, seed: int | None
+    ) -> None:
         self._shape = batch_size, units
         # Two random bytes a unit: a third of the time that floats take.
-        self._dropped = min(round(dropout * 2**16), 2**16 - 1)
-        self.scale = 2**16 / (2**16 - self._dropped)
+        dropped = np.minimum(np.round(np.multiply(dropout, 2**16)), 2**16 - 1).astype(np.uint16)
+        self._dropped = dropped if dropped.ndim else int(dropped)
+        scale = 2**16 / (2**16 - dropped.astype(np.float64))
+        self.scale = scale if dropped.ndim else float(scale)
         sequence = np.random.SeedSequence(seed, spawn_key=(1,))
         self._bits: np.random.BitGenerator = np.random.PCG64(sequence)
 
@@ -54,7 +58,8 @@ class Masks:
         words = -(-math.prod(self._shape) // 4)
         for batch in kept.reshape(count, -1):
             drawn = self._bits.random_raw(words).astype("<u8", copy=False).view("<u2")
-            np.greater_equal(drawn[: batch.size], self._dropped, out=batch)
+            drawn = drawn[: batch.size].reshape(self._shape)
+            np.greater_equal(drawn, self._dropped, out=batch.reshape(self._shape))
         return kept
 
     def state(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import finite_number, function, known, positive_integer
-from ..network.mlp import MLP
+from ..network.net import Network
 from .history import History
 
 
@@ -24,7 +24,7 @@ class Progress:
         Steps done, and steps in all.
     losses : ndarray
         The losses of the block's steps.
-    net : MLP
+    net : Network
     history : History
         So far.
     """
@@ -32,7 +32,7 @@ class Progress:
     step: int
     steps: int
     losses: np.ndarray
-    net: MLP
+    net: Network
     history: History
 
 

@@ -9,16 +9,19 @@ import re
 import warnings
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..arrays import flat, mapped, places
+from ..checks import file_path, known, positive_integer, switch
 from ..files import FileError, load_arrays, save_arrays
-from ..network.mlp import MLP
+from ..network.net import Network
 from ..optimizers import Slots
 from .blocks import Batches
-from .history import History
+from .history import History, Reason
 
 # The last one may be the one that was damaged; the one before is there for that.
 KEPT = 2
@@ -28,12 +31,73 @@ PARTIAL = re.compile(r"\.step-\d{12}\.safetensors\..*\.partial")
 
 State = tuple[dict[str, np.ndarray], dict[str, Any]]
 
-# How `History.stopped` begins where a callback has ended a training.
-BY_CALLBACK = "stopped by a callback"
-
 
 class CheckpointWarning(UserWarning):
     """A checkpoint that could not be written or read, or that comes from another environment."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where `fit` keeps its state, how often, and whether it resumes from there.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made if it is missing. It gets the parameters, the optimizer's slots, the batch order, the
+        history and what the callbacks remember (those with methods `state` and `restore`). The
+        last two checkpoints are kept.
+    every : int
+        Steps between two checkpoints. One is also written at the end, however it comes.
+    errors : str
+        Where one cannot be written (a full disk): "warn" says so and goes on, "stop" ends the
+        run. The last good one stays in either case.
+    resume : bool
+        Go on from the newest checkpoint that can be read; from the beginning where there is
+        none. The result is that of a run that was never stopped, bit for bit, with the same
+        data on the same backend, device and versions. `steps` may be larger than before.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not what is said above.
+
+    Examples
+    --------
+    >>> Checkpoint("run", every=500)
+    Checkpoint(folder='run', every=500, errors='warn', resume=False)
+    """
+
+    folder: str | os.PathLike[str]
+    every: int = 1000
+    errors: str = "warn"
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        file_path(self.folder, "folder")
+        positive_integer(self.every, "every")
+        known({"warn": None, "stop": None}, self.errors, "errors")
+        switch(self.resume, "resume")
+
+
+def checkpoint_of(words: dict[str, Any]) -> Checkpoint | None:
+    """Take what a call of `fit` says of checkpoints out of its keywords: a `Checkpoint`, or a path
+    and the words of version 0.1 (`checkpoint_every`, `checkpoint_errors`, `resume`).
+    """
+    checkpoint = words.pop("checkpoint", None)
+    older = [name for name in ("checkpoint_every", "checkpoint_errors", "resume") if name in words]
+    every = positive_integer(words.pop("checkpoint_every", 1000), "checkpoint_every")
+    errors = words.pop("checkpoint_errors", "warn")
+    known({"warn": None, "stop": None}, errors, "checkpoint_errors")
+    resume = switch(words.pop("resume", False), "resume")
+    if isinstance(checkpoint, Checkpoint):
+        if older:
+            raise ValueError(f"{', '.join(older)}: say this in the Checkpoint instead")
+        return checkpoint
+    if checkpoint is None:
+        if resume:
+            raise ValueError("resume=True needs the folder: give checkpoint=")
+        return None
+    return Checkpoint(file_path(checkpoint, "checkpoint"), every, errors, resume)
 
 
 class Losses:
@@ -169,22 +233,23 @@ class Resumable:
     """All that a training goes on from: what a checkpoint holds."""
 
     def __init__(
-        self, net: MLP, slots: Slots, order: Batches, history: History, callbacks: Sequence[Any]
+        self, net: Network, slots: Slots, order: Batches, history: History, callbacks: Sequence[Any]
     ) -> None:
         self.net, self.slots, self.order, self.history = net, slots, order, history
         self.callbacks = [c for c in callbacks if hasattr(c, "state") and hasattr(c, "restore")]
+
+    @property
+    def _tree(self) -> dict[str, Any]:
+        return {"params": self.net.params, "slots": self.slots}
 
     def state(self, position: dict[str, Any] | None = None) -> State:
         """Return all but the losses: arrays, and what JSON can hold.
 
         `position` is that in the batch order: what is read ahead of the step has not been used.
         """
-        to_host = self.net.placement.to_host
-        arrays = {f"params/{key}": to_host(p) for key, p in self.net.params.items()}
-        for name, slot in self.slots.items():
-            arrays.update({f"slots/{name}/{key}": to_host(p) for key, p in slot.items()})
-        arrays.update({f"history/{key}": a for key, a in self.history.state().items()})
-        stopped = self.history.stopped or ""
+        arrays = mapped(self.net.placement.to_host, flat(self._tree))
+        arrays |= flat(self.history.state(), "history/")
+        reason = self.history.reason
         return arrays, {
             "kind": "checkpoint",
             "step": self.history.steps,
@@ -193,7 +258,7 @@ class Resumable:
             "order": self.order.state() if position is None else position,
             "callbacks": [callback.state() for callback in self.callbacks],
             # An interrupted run goes on; one that a callback has ended is at its end.
-            "stopped": stopped if stopped.startswith(BY_CALLBACK) else None,
+            "stopped": reason.text if reason and reason.kind == "callback" else None,
         }
 
     def save(self, checkpoints: Checkpoints, position: dict[str, Any]) -> OSError | None:
@@ -208,7 +273,7 @@ class Resumable:
             warnings.warn(
                 f"no checkpoint of step {self.history.steps}: {error}; the last good one is kept",
                 CheckpointWarning,
-                stacklevel=3,
+                stacklevel=6,  # where the user calls `fit`
             )
             return error
         return None
@@ -218,28 +283,28 @@ class Resumable:
         found = checkpoints.newest()
         if found is None:
             return
-        arrays, told = found
+        arrays, saved = found
         try:
-            self._warn_of_another_place(told["environment"])
-            losses = checkpoints.losses.read(**told["losses"])
-            self.take_over(arrays, told, losses, "the checkpoint is of")
+            self._warn_of_another_place(saved["environment"])
+            losses = checkpoints.losses.read(**saved["losses"])
+            self.take_over(arrays, saved, losses, "the checkpoint is of")
         except KeyError as error:
             raise FileError(f"{checkpoints.folder}: expected {error} in a checkpoint") from error
 
     def take_over(
-        self, arrays: dict[str, np.ndarray], told: dict[str, Any], losses: np.ndarray, whose: str
+        self, arrays: dict[str, np.ndarray], saved: dict[str, Any], losses: np.ndarray, whose: str
     ) -> None:
         """Go on from what `state` has returned; raise where the training is another one."""
         now = json.loads(json.dumps(self.history.settings))
         free = ("steps", "weight_init")
-        was = {"dropout": 0.0, **told["settings"]}.get  # older ones do not say it
+        was = {"dropout": 0.0, **saved["settings"]}.get  # older ones do not say it
         other = [key for key in now if key not in free and now[key] != was(key)]
         if other:
             pairs = ", ".join(f"{key} {was(key)!r}, now {now[key]!r}" for key in other)
             raise ValueError(f"{whose} a training with other settings: {pairs}")
-        if len(told["callbacks"]) != len(self.callbacks):
+        if len(saved["callbacks"]) != len(self.callbacks):
             raise ValueError(
-                f"{whose} a training with the states of {len(told['callbacks'])} callbacks; "
+                f"{whose} a training with the states of {len(saved['callbacks'])} callbacks; "
                 f"{len(self.callbacks)} of those given have one"
             )
         prefix = "history/"
@@ -247,14 +312,13 @@ class Resumable:
             losses,
             {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)},
         )
-        self.history.stopped = told["stopped"]
-        self.order.restore(told["order"])
-        for callback, state in zip(self.callbacks, told["callbacks"], strict=True):
+        if saved["stopped"] is not None:
+            self.history.reason = Reason("callback", saved["stopped"])
+        self.order.restore(saved["order"])
+        for callback, state in zip(self.callbacks, saved["callbacks"], strict=True):
             callback.restore(state)
-        placed = self.net.placed
-        self.net.params.update({key: placed(arrays[f"params/{key}"]) for key in self.net.params})
-        for name, slot in self.slots.items():
-            slot.update({key: placed(arrays[f"slots/{name}/{key}"]) for key in slot})
+        for path, holder, key in places(self._tree):
+            holder[key] = self.net.placed(arrays[path])
 
     def _warn_of_another_place(self, was: dict[str, Any]) -> None:
         here = self.history.environment
@@ -268,22 +332,20 @@ class Resumable:
                 f"the checkpoint was written elsewhere ({'; '.join(changed)}): losses may differ "
                 "in their last digits from those of an undisturbed run",
                 CheckpointWarning,
-                stacklevel=7,
+                stacklevel=9,  # where the user calls `fit`
             )
 
 
-def open_checkpoints(
-    folder: str | os.PathLike[str] | None, training: Resumable, *, resume: bool
-) -> Checkpoints | None:
-    """Return the checkpoints of a folder, the training gone back to the newest with `resume`."""
-    if folder is None:
+def open_checkpoints(checkpoint: Checkpoint | None, training: Resumable) -> Checkpoints | None:
+    """Return the checkpoints of a folder; the training goes back to the newest where asked to."""
+    if checkpoint is None:
         return None
-    checkpoints = Checkpoints(folder)
-    if resume:
+    checkpoints = Checkpoints(checkpoint.folder)
+    if checkpoint.resume:
         training.restore(checkpoints)
     elif checkpoints.files():
         raise FileExistsError(
-            f"{folder} has checkpoints of a training: resume=True goes on from there; for a new "
-            "training give another folder"
+            f"{checkpoint.folder} has checkpoints of a training: resume=True goes on from there; "
+            "for a new training give another folder"
         )
     return checkpoints

@@ -26,6 +26,7 @@ from ..arrays import Params
 from ..backend.placement import BackendNotAvailable, Placement, first_line
 from ..backend.table import placement_of
 from .checkpoint import Resumable
+from .history import Reason
 
 R = TypeVar("R")
 
@@ -89,7 +90,7 @@ class Alone:
         """Return the sum over the ranks, (K,) in float64: the same bits on each."""
         return values
 
-    def agree(self, reason: str | None) -> str | None:
+    def agree(self, reason: Reason | None) -> Reason | None:
         """Return the reason to stop of the first rank that has one, None where none has."""
         return reason
 
@@ -141,7 +142,7 @@ class Group(Alone):
         self._watched(self._dist.all_reduce)(self._torch.from_numpy(total), group=self._host)
         return total
 
-    def agree(self, reason: str | None) -> str | None:
+    def agree(self, reason: Reason | None) -> Reason | None:
         """Return the reason to stop of the first rank that has one, None where none has."""
         mine = np.asarray([self.size if reason is None else self.rank])
         self._watched(self._dist.all_reduce)(
@@ -150,7 +151,8 @@ class Group(Alone):
         who = int(mine[0])
         if who == self.size:
             return None
-        return self._broadcast((reason or "").encode(), who).decode()
+        words = [] if reason is None else [reason.kind, reason.text]
+        return Reason(*json.loads(self._broadcast(json.dumps(words).encode(), who)))
 
     def begin(self, open_folder: Callable[[], R], training: Resumable) -> R | None:
         """Let rank 0 open the checkpoints; let every rank begin from the state of rank 0.
@@ -171,12 +173,12 @@ class Group(Alone):
             error = raised
             if self.rank == 0:
                 self._broadcast(b"", 0)
-        reason = f"rank {self.rank} could not begin: {first_line(error)}" if error else None
-        reason = self.agree(reason)
+        text = f"rank {self.rank} could not begin: {first_line(error)}" if error else ""
+        reason = self.agree(Reason("error", text) if error else None)
         if error is not None:
             raise error
         if reason is not None:
-            raise DistributedError(reason)
+            raise DistributedError(reason.text)
         return opened
 
     def _broadcast(self, content: bytes, source: int) -> bytes:

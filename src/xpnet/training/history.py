@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,22 @@ RECORDS: dict[str, Callable[[float], Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class Reason:
+    """Why a run has ended before its last step.
+
+    Attributes
+    ----------
+    kind : str
+        "callback", "interrupt" or "checkpoint" (one could not be written).
+    text : str
+        The same as a sentence.
+    """
+
+    kind: str
+    text: str
+
+
 class History:
     """The record of one training.
 
@@ -47,11 +64,16 @@ class History:
         Where a validation set was given: the step, the loss and the accuracy at each look.
     test_accuracy : float or None
         For whoever measures it after the training; the summary shows it.
+    reason : Reason or None
+        Why the training ended before its last step: of which kind, and in words.
     stopped : str or None
-        Why the training ended before its last step.
+        The words.
     settings, environment : dict
         What was asked for; library versions and the device.
     """
+
+    # Of the class, for histories that version 0.1 has pickled.
+    reason: Reason | None = None
 
     def __init__(
         self, settings: dict[str, Any] | None = None, environment: dict[str, Any] | None = None
@@ -69,8 +91,12 @@ class History:
         self.validation_loss: list[float] = []
         self.validation_accuracy: list[float | None] = []
         self.test_accuracy: float | None = None
-        self.stopped: str | None = None
         self._losses = np.empty(0)
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the training ended before its last step, in words."""
+        return None if self.reason is None else self.reason.text
 
     @property
     def loss(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -11,9 +12,9 @@ import numpy as np
 from ..arrays import Array
 from ..backend.placement import Arrays
 from ..backend.table import place
-from ..datasets.on_disk import RowsOnDisk, refuse_other_rows, take_rows
+from ..datasets.on_disk import RowsOnDisk, on_disk, refuse_other_rows, take_rows
 from ..network.batch import Batch
-from ..network.mlp import MLP
+from ..network.net import Network
 
 T = TypeVar("T")
 
@@ -26,6 +27,11 @@ class Source(Protocol):
 
     data: Arrays
     """What the step reads: arrays on the device."""
+    reads_ahead: bool
+    """Whether the inputs of a block take so long that they are made while another is computed."""
+
+    def most_steps(self, batch_size: int) -> int:
+        """Return the steps of the largest block."""
 
     def inputs(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return what the steps of a block are given, from the row numbers of their batches."""
@@ -37,8 +43,14 @@ class Source(Protocol):
 class Resident:
     """A data set on the device: a step takes rows of it by their numbers."""
 
+    reads_ahead = False
+
     def __init__(self, take: Callable[[Array, Array], Array], data: Arrays) -> None:
         self._take, self.data = take, data
+
+    def most_steps(self, batch_size: int) -> int:
+        """Return the steps of the largest block: row numbers are small."""
+        return sys.maxsize
 
     def inputs(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the row numbers."""
@@ -54,7 +66,7 @@ class Staged:
 
     Parameters
     ----------
-    net : MLP
+    net : Network
         On any backend.
     x, t : RowsOnDisk or ndarray
         As for `fit`. Bytes (uint8) in the files of `RowsOnDisk` are pixels: divided by 255.
@@ -69,8 +81,9 @@ class Staged:
     """
 
     data: Arrays = ()
+    reads_ahead = True
 
-    def __init__(self, net: MLP, x: Any, t: Any, weights: Any = None) -> None:
+    def __init__(self, net: Network, x: Any, t: Any, weights: Any = None) -> None:
         self._placement = net.placement
         # On the host: what it says about a batch is what the net would say on its device.
         self._host = Batch(net.definition, place(dtype=net.placement.dtype_name))
@@ -148,3 +161,45 @@ class Staged:
         return ValueError(f"row{'s' if len(wrong) > 1 else ''} {names} of the data on disk: {said}")
 
 
+def source_of(net: Network, x: Any, t: Any, weights: Any = None) -> Source:
+    """Return where the batches of a data set come from, its values checked; or raise.
+
+    What is on the disk is checked when it is read.
+    """
+    if on_disk(x, t):
+        return Staged(net, x, t, weights)
+    data: Arrays = net.batch.checked_data(x, t)
+    if weights is not None:
+        data = (*data, net.batch.checked_weights(weights, data[0].shape[0]))
+    return Resident(net.placement.take, data)
+
+
+def checked_validation(net: Network, validation: Any) -> tuple[Any, Any]:
+    """Return a validation set as `evaluate` takes it, or raise."""
+    if not isinstance(validation, tuple) or len(validation) != 2:
+        raise TypeError("validation must be a pair (x, t)")
+    try:
+        if on_disk(*validation):
+            Staged(net, *validation)
+            return validation
+        return net.batch.checked_data(*validation)
+    except TypeError as error:
+        raise TypeError(f"validation: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"validation: {error}") from None
+
+
+def evaluate(net: Network, x: Any, t: Any) -> tuple[float, float | None]:
+    """Return loss and accuracy (None for values) as numbers; waits for the device."""
+    if on_disk(x, t):
+        n = x.shape[0]
+        parts = [(x.shape[0] / n, evaluate(net, x, t)) for x, t in Staged(net, x, t).pieces()]
+        loss = math.fsum(share * part[0] for share, part in parts)
+        if net.output.correct is None:
+            return loss, None
+        return loss, math.fsum(share * part[1] for share, part in parts if part[1] is not None)
+    to_host = net.placement.to_host
+    loss = float(to_host(net.loss(x, t)))
+    if net.output.correct is None:
+        return loss, None
+    return loss, float(to_host(net.accuracy(x, t)))

@@ -1,0 +1,271 @@
+"""What is asked of a run: how a net is trained, and who looks on; checked, then frozen."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass, field, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from .._version import __version__
+from ..arrays import Array
+from ..checks import (
+    below_one,
+    finite_number,
+    function,
+    known,
+    positive_integer,
+    seed_or_none,
+    switch,
+)
+from ..network.net import Network
+from ..optimizers import OPTIMIZERS, Constant, Optimizer
+from .blocks import Masks
+from .checkpoint import Checkpoint
+from .sources import Source, checked_validation, source_of
+
+Schedule = Callable[[np.ndarray], np.ndarray]
+Callback = Callable[[Any], Any]
+
+# What is asked of the device at once: callbacks, Ctrl-C and progress wait for a block to end.
+BLOCK_STEPS = 100
+BLOCK_OPERATIONS = 2e10
+
+GRADIENTS = {"backprop": "backpropagate", "numerical": "differentiate"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a net is trained: all that decides the numbers. The arguments are those of `fit`.
+
+    Beside these: `shuffle` may be a function that returns the order of the rows of each pass,
+    and with `whole_epochs` a pass takes ceil(n / batch_size) steps, whose last batch takes the
+    rows that it lacks from the pass's beginning, not from the next pass.
+
+    Attributes
+    ----------
+    source : Source
+        Where the batches come from.
+    rows : int
+        n, the rows of x.
+    total : int
+        The steps of the run.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fit`.
+    """
+
+    net: Network
+    x: InitVar[Array]
+    t: InitVar[Array]
+    _: KW_ONLY
+    steps: InitVar[int | None] = None
+    epochs: InitVar[int | None] = None
+    batch_size: int = 100
+    optimizer: Any = "sgd"
+    learning_rate: Any = 0.1
+    gradient: str = "backprop"
+    validation: tuple[Array, Array] | None = None
+    seed: int | None = 0
+    shuffle: bool | Callable[[], np.ndarray] = True
+    whole_epochs: bool = False
+    sample_weight: InitVar[Array | None] = None
+    dropout: float = 0.0
+    weighted: bool = field(init=False)
+    source: Source = field(init=False)
+    rows: int = field(init=False)
+    total: int = field(init=False)
+
+    def __post_init__(
+        self, x: Array, t: Array, steps: int | None, epochs: int | None, sample_weight: Array | None
+    ) -> None:
+        if not isinstance(self.net, Network):
+            raise TypeError(f"net must be a Network or an MLP, not {type(self.net).__name__}")
+        found: dict[str, Any] = {"weighted": sample_weight is not None, "rows": None}
+        found["source"] = source_of(self.net, x, t, sample_weight)
+        found["rows"] = n = x.shape[0]
+        found["dropout"] = below_one(self.dropout, "dropout")
+        self._refuse_combinations(sample_weight is not None)
+        if self.validation is not None:
+            found["validation"] = checked_validation(self.net, self.validation)
+        batch_size = positive_integer(self.batch_size, "batch_size")
+        if batch_size > n:
+            raise ValueError(f"batch_size is {batch_size}, more than the {n} rows of x")
+        found |= {"batch_size": batch_size, "total": _total_steps(steps, epochs, n, batch_size)}
+        found["optimizer"] = _optimizer(self.optimizer)
+        found["learning_rate"] = _schedule(self.learning_rate)
+        known(GRADIENTS, self.gradient, "gradient")
+        if self.gradient == "numerical":
+            self.net.stack.refuse_unstructured("gradient='numerical'")
+        found["seed"] = seed_or_none(self.seed)
+        if not callable(self.shuffle):
+            switch(self.shuffle, "shuffle")
+        switch(self.whole_epochs, "whole_epochs")
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
+
+    def _refuse_combinations(self, weighted: bool) -> None:
+        rated = any(self.net.definition.rates)
+        if self.dropout and rated:
+            raise ValueError("dropout is for nets without Dropout layers; this one has its own")
+        asked = {"sample_weight": weighted, "dropout": self.dropout or rated}
+        for name, value in asked.items():
+            if value and self.gradient != "backprop":
+                raise ValueError(f"{name} needs gradient='backprop', not {self.gradient!r}")
+
+    @property
+    def compute(self) -> Callable[..., tuple[Array, dict[str, Array]]]:
+        """What returns the loss and its gradient at a batch."""
+        compute: Callable[..., Any] = getattr(self.net, GRADIENTS[self.gradient])
+        return compute
+
+    def coefficients(self, steps: np.ndarray) -> np.ndarray:
+        """Return the optimizer's numbers of some steps, counted from 0; or raise."""
+        rates = np.asarray(self.learning_rate(steps), dtype=np.float64)
+        # Comparisons with NaN are false.
+        if rates.shape != steps.shape or not (rates.min() >= 0.0 and rates.max() < math.inf):
+            raise ValueError(
+                f"the schedule must return {len(steps)} finite rates of at least 0 for "
+                f"{len(steps)} step numbers; it returned {rates!r}"
+            )
+        numbers: np.ndarray = self.optimizer.coefficients(steps + 1, rates)
+        return numbers
+
+    def masks(self) -> Masks | None:
+        """Return the masks of dropout, None where nothing is dropped."""
+        definition = self.net.definition
+        rates = np.repeat([self.dropout or r for r in definition.rates], definition.dropped)
+        if not rates.any():
+            return None
+        rate = float(rates[0]) if (rates == rates[0]).all() else rates
+        return Masks(self.batch_size, rates.size, rate, self.seed)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what was asked for, as the history records it."""
+        described = self.net.definition.describe()
+        del described["own_activation"]
+        return {
+            **described,
+            "dtype": self.net.placement.dtype_name,
+            "rows": self.rows,
+            "steps": self.total,
+            "batch_size": self.batch_size,
+            "shuffle": "own" if callable(self.shuffle) else self.shuffle,
+            "whole_epochs": self.whole_epochs,
+            "optimizer": {"name": type(self.optimizer).__name__, **_fields(self.optimizer)},
+            "learning_rate": _described(self.learning_rate),
+            "gradient": self.gradient,
+            "dropout": self.dropout,
+            "seed": self.seed,
+        }
+
+    def environment(self) -> dict[str, Any]:
+        """Return versions and the device."""
+        here = self.net.placement
+        info = here.device_info()
+        return {
+            "xpnet": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "backend": here.backend.name,
+            "backend_version": here.backend.version,
+            "device": str(here.device),
+            "device_name": info.name,
+            "driver": info.driver,
+            "cuda": info.cuda,
+        }
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on while a net is trained; it changes no number.
+
+    Parameters
+    ----------
+    callbacks, progress
+        As for `fit`.
+    block_steps : int or callable, optional
+        Steps between two looks: callbacks, progress and Ctrl-C wait for a block to end. A
+        function is given the steps done, and returns those of the next block. None: up to 100,
+        fewer for large nets. With rows on disk, blocks of more than 64 MiB are divided.
+    checkpoint : Checkpoint, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not what is said above.
+    """
+
+    callbacks: Sequence[Callback] = ()
+    progress: bool = False
+    block_steps: int | Callable[[int], int] | None = None
+    checkpoint: Checkpoint | None = None
+
+    def __post_init__(self) -> None:
+        if self.block_steps is not None and not callable(self.block_steps):
+            positive_integer(self.block_steps, "block_steps")
+        switch(self.progress, "progress")
+        if not isinstance(self.callbacks, Iterable):
+            raise TypeError(f"callbacks must be a sequence, not {type(self.callbacks).__name__}")
+        if not isinstance(self.checkpoint, Checkpoint | None):
+            raise TypeError(
+                f"checkpoint must be a Checkpoint, not {type(self.checkpoint).__name__}"
+            )
+        callbacks = [function(callback, "every entry of callbacks") for callback in self.callbacks]
+        object.__setattr__(self, "callbacks", callbacks)
+
+
+def default_block(net: Network, batch_size: int, gradient: str) -> int:
+    """Return the steps of a block: many for small nets, so that large ones still answer."""
+    widths = net.definition.widths
+    weights = sum(math.prod(s) for s in net.definition.shapes.values() if len(s) > 1)
+    operations = 6.0 * batch_size * weights
+    if gradient == "numerical":
+        # Each hidden unit is moved four times and what is behind it computed anew, most of it
+        # exponentials: about 300 operations of a matrix product's speed for each number.
+        moved = sum(units * sum(widths[i + 1 :]) for i, units in enumerate(widths) if i)
+        operations += 4 * 300.0 * batch_size * moved
+    return max(1, min(BLOCK_STEPS, int(BLOCK_OPERATIONS / operations)))
+
+
+def _total_steps(steps: int | None, epochs: int | None, n: int, batch_size: int) -> int:
+    if (steps is None) == (epochs is None):
+        given = "neither" if steps is None else "both"
+        raise ValueError(f"give steps or epochs, one of the two; {given} was given")
+    if steps is not None:
+        return positive_integer(steps, "steps")
+    assert epochs is not None
+    return math.ceil(positive_integer(epochs, "epochs") * n / batch_size)
+
+
+def _optimizer(optimizer: str | Optimizer) -> Optimizer:
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    return known(OPTIMIZERS, optimizer, "optimizer")()
+
+
+def _schedule(learning_rate: float | Schedule) -> Schedule:
+    if callable(learning_rate):
+        return learning_rate
+    return Constant(finite_number(learning_rate, "learning_rate", minimum=0.0, exclusive=True))
+
+
+def _fields(rule: Any) -> dict[str, Any]:
+    if not is_dataclass(rule):
+        return {}
+    values = {f.name: getattr(rule, f.name) for f in fields(rule)}
+    plain = (bool, int, float, str, type(None))
+    return {name: v if isinstance(v, plain) else repr(v) for name, v in values.items()}
+
+
+def _described(schedule: Any) -> Any:
+    if isinstance(schedule, Constant):
+        return schedule.learning_rate
+    if is_dataclass(schedule):
+        return repr(schedule)
+    return getattr(schedule, "__name__", type(schedule).__name__)

@@ -1,0 +1,261 @@
+"""A run under way: its blocks of steps one after the other, and what happens between them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Params
+from .blocks import Batches, ahead
+from .callbacks import Progress
+from .checkpoint import Checkpoint, Resumable, open_checkpoints
+from .distributed import Alone, join
+from .history import History, Reason
+from .interruption import closing, interruption
+from .plan import Plan, Watch, default_block
+from .sources import evaluate
+from .step import make_step
+
+# The masks of a block take at most so much, where a step's do not take more.
+MASK_BYTES = 64 * 2**20
+
+
+class NonFiniteLoss(FloatingPointError):
+    """The loss became NaN or infinite.
+
+    Attributes
+    ----------
+    step : int
+        The step whose loss it was, counted from 1.
+    history : History
+        Everything up to that step.
+    """
+
+    def __init__(self, message: str, step: int, history: History) -> None:
+        super().__init__(message)
+        self.step = step
+        self.history = history
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception's own passes the message alone, and whoever waits for another process waits
+        # for ever: Dask does not tell joblib of an error that it cannot unpickle.
+        return type(self), (str(self), self.step, self.history), vars(self)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Steps that are asked of the device at once.
+
+    Attributes
+    ----------
+    steps : ndarray, (K,)
+        Their numbers, counted from 0.
+    inputs : tuple of ndarray
+        What they are given: the row numbers of their batches, (K, batch), or the rows.
+    position : dict
+        The place in the batch order behind them.
+    """
+
+    steps: np.ndarray
+    inputs: tuple[np.ndarray, ...]
+    position: dict[str, Any]
+
+
+class Session:
+    """A run of a plan, opened: nothing has been trained yet.
+
+    Parameters
+    ----------
+    plan : Plan
+    watch : Watch
+    distributed : bool
+        As for `fit`.
+    optimizer_state : dict, optional
+        The caller's to keep between runs, empty at first: with it, a run goes on with the
+        optimizer's slots and its count of steps where the last one ended.
+
+    Attributes
+    ----------
+    history : History
+
+    Raises
+    ------
+    As `fit`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        watch: Watch,
+        *,
+        distributed: bool = False,
+        optimizer_state: dict[str, Any] | None = None,
+    ) -> None:
+        self.plan, self.watch = plan, watch
+        net = plan.net
+        self._group = self._joined(distributed)
+        self._callbacks = [*watch.callbacks]
+        if watch.progress and self._group.rank == 0:
+            from .bar import ProgressBar
+
+            self._callbacks.append(ProgressBar())
+        environment = {**plan.environment(), "ranks": self._group.size}
+        self.history = History(plan.settings(), environment)
+        self._optimizer_state = {} if optimizer_state is None else optimizer_state
+        slots = self._optimizer_state.setdefault("slots", plan.optimizer.slots(net.params))
+        self._steps_before: int = self._optimizer_state.setdefault("steps", 0)
+        self._order = Batches(
+            plan.rows, plan.batch_size, plan.seed, shuffle=plan.shuffle,
+            whole_epochs=plan.whole_epochs, masks=plan.masks(),
+        )  # fmt: skip
+        self._resumable = Resumable(net, slots, self._order, self.history, self._callbacks)
+        self._checkpoints = self._group.begin(
+            lambda: open_checkpoints(watch.checkpoint, self._resumable), self._resumable
+        )
+        self.history.reserve(plan.total)
+        self._share = self._group.share(plan.batch_size)
+        self._weight = (self._share.stop - self._share.start) / plan.batch_size
+        step = make_step(
+            net, plan.optimizer, plan.compute, plan.source, self._order.masks,
+            self._group.reducer(net.params), self._weight,
+        )  # fmt: skip
+        state = {"params": net.params, "slots": slots}
+        self._runner = net.placement.runner(
+            step, state, plan.source.data, recordable=not distributed
+        )
+        self._params_before: Params = {}
+
+    def _joined(self, distributed: bool) -> Alone:
+        """Return the group of ranks that this process is one of, or raise."""
+        plan, checkpoint = self.plan, self.watch.checkpoint
+        if callable(plan.shuffle) and checkpoint is not None:
+            raise ValueError(
+                "an order of your own (shuffle) cannot be resumed: leave checkpoint out"
+            )
+        if distributed and plan.weighted:
+            raise ValueError("distributed=True does not take sample_weight")
+        group = join(plan.net.placement) if distributed else Alone()
+        if plan.batch_size < group.size:
+            raise ValueError(f"batch_size is {plan.batch_size}, less than the {group.size} ranks")
+        return group
+
+    @contextlib.contextmanager
+    def under_way(self) -> Iterator[Iterator[Block]]:
+        """Give the blocks; Ctrl-C ends the run after one, and the callbacks are closed at the end.
+
+        Where their inputs come from the disk, they are read while the block before is computed.
+        """
+        # What a function answers may depend on the blocks before: it is asked when they are done.
+        asks = callable(self.watch.block_steps) or callable(self.plan.shuffle)
+        early = self.plan.source.reads_ahead and not asks
+        with (
+            interruption(terminate=self.watch.checkpoint is not None) as self._interrupted,
+            closing(self._callbacks),
+            ahead(self._blocks()) if early else contextlib.nullcontext(self._blocks()) as blocks,
+        ):
+            self._start = time.perf_counter() - self.history.seconds
+            yield blocks
+            self.history.seconds = time.perf_counter() - self._start
+
+    def _blocks(self) -> Iterator[Block]:
+        done, masks = self.history.steps, self._order.masks
+        lengths = self._lengths()
+        while done < self.plan.total and self.history.reason is None:
+            end = min(self.plan.total, *(done + length(done) for length in lengths))
+            inputs = self.plan.source.inputs(self._order.take(end - done)[:, self._share])
+            if masks is not None:
+                inputs = (*inputs, masks.take(end - done)[:, self._share])
+            yield Block(np.arange(done, end), inputs, self._order.state())
+            done = end
+
+    def _lengths(self) -> list[Callable[[int], int]]:
+        """Return what gives the steps to the end of a block, from the steps done.
+
+        Blocks end at multiples, wherever they start: a run that is resumed has the blocks of one
+        that was not.
+        """
+        plan, asked = self.plan, self.watch.block_steps
+        if asked is None:
+            asked = default_block(plan.net, plan.batch_size, plan.gradient)
+        most = plan.source.most_steps(plan.batch_size)
+        period = most if callable(asked) else asked
+        lengths = [asked if callable(asked) else _to_multiple(asked)]
+        lengths.append(lambda done: most - done % period % most)
+        if self.watch.checkpoint is not None:
+            lengths.append(_to_multiple(self.watch.checkpoint.every))
+        if self._order.masks is not None:
+            dropped = sum(plan.net.definition.dropped)
+            lengths.append(_to_multiple(max(1, MASK_BYTES // (plan.batch_size * dropped))))
+        return lengths
+
+    def run(self, block: Block) -> np.ndarray:
+        """Compute the steps of a block on the device; return their losses."""
+        net = self.plan.net
+        coefficients = self.plan.coefficients(self._steps_before + block.steps)
+        for key, p in net.params.items():
+            self._params_before[key] = net.placement.copy(p, self._params_before.get(key))
+        losses = net.placement.to_host(self._runner(block.inputs, coefficients))
+        return self._group.add_up(self._weight * losses)
+
+    def report(self, block: Block, losses: np.ndarray) -> bool:
+        """Record the losses, validate, call the callbacks, write a checkpoint where one is due.
+
+        Returns whether the run ends here, before its last step.
+        """
+        history, plan = self.history, self.plan
+        self._record(losses)
+        ended = history.steps == plan.total
+        epochs = [k * plan.batch_size // plan.rows for k in (int(block.steps[0]), history.steps)]
+        if plan.validation is not None and (ended or epochs[1] > epochs[0]):
+            history.validate(*evaluate(plan.net, *plan.validation))
+        # Every callback sees every block, also where an earlier one asks to stop.
+        now = Progress(history.steps, plan.total, losses, plan.net, history)
+        answers = [callback(now) for callback in self._callbacks]
+        reason = None
+        if any(answer is True for answer in answers):
+            reason = Reason("callback", f"stopped by a callback after step {history.steps}")
+        elif self._interrupted.is_set() and not ended:
+            reason = Reason("interrupt", f"interrupted after step {history.steps}")
+        history.reason = self._group.agree(reason)
+        checkpoint = self.watch.checkpoint
+        if checkpoint is not None:
+            due = history.steps % checkpoint.every == 0
+            if due or ended or history.reason is not None:
+                self._save(checkpoint, block.position)
+        return history.reason is not None
+
+    def _record(self, losses: np.ndarray) -> None:
+        """Put the losses into the history; where one is no number, take the block back."""
+        history, done = self.history, self.history.steps
+        history.extend(losses, time.perf_counter() - self._start)
+        if np.isfinite(losses).all():
+            self._optimizer_state["steps"] = self._steps_before + history.steps
+            return
+        self.plan.net.params.update(self._params_before)
+        self._optimizer_state.clear()  # what the optimizer remembers is of no use either
+        bad = done + int(np.flatnonzero(~np.isfinite(losses))[0])
+        history.truncate(bad + 1)
+        raise NonFiniteLoss(
+            f"the loss became {losses[bad - done]} at step {bad + 1}; the parameters are those "
+            f"after step {done}. A smaller learning_rate may help",
+            bad + 1,
+            history,
+        )
+
+    def _save(self, checkpoint: Checkpoint, position: dict[str, Any]) -> None:
+        """Write a checkpoint; where it cannot be written, the run may end."""
+        history, error = self.history, None
+        if self._checkpoints is not None:
+            error = self._resumable.save(self._checkpoints, position)
+        if checkpoint.errors == "stop" and history.reason is None:
+            text = f"no checkpoint could be written after step {history.steps}: {error}"
+            history.reason = self._group.agree(Reason("checkpoint", text) if error else None)
+
+
+def _to_multiple(number: int) -> Callable[[int], int]:
+    return lambda done: number - done % number
