@@ -289,12 +289,12 @@ def _not_finite_as_nan(losses: np.ndarray) -> np.ndarray:
 
 def _envelope(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the steps and losses to draw: all of them, or least and greatest of each few."""
-    n = len(losses)
-    if n <= _MAX_POINTS:
-        return np.arange(1, n + 1), losses
+    if len(losses) <= _MAX_POINTS:
+        return np.arange(1, len(losses) + 1), losses
+    _, starts, middles = _bins(len(losses))
     # fmin and fmax pass over NaN.
-    extremes = [extreme.reduceat(losses, _starts(n)) for extreme in (np.fmin, np.fmax)]
-    return np.repeat(_middles(n), 2), np.stack(extremes, axis=1).ravel()
+    extremes = [extreme.reduceat(losses, starts) for extreme in (np.fmin, np.fmax)]
+    return np.repeat(middles, 2), np.stack(extremes, axis=1).ravel()
 
 
 def _smoothed(losses: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
@@ -303,7 +303,7 @@ def _smoothed(losses: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     About 1 % of the steps, fewer at the ends. Losses that are not finite are left out.
     """
     finite = np.isfinite(losses)
-    starts = _starts(len(losses))
+    width, starts, middles = _bins(len(losses))
     bins = max(1, round(0.01 * len(starts))) | 1  # odd: as many on the left as on the right
     around = np.ones(bins)
     # Sums of bins, then sums of few bins: a running sum would cancel after a large loss.
@@ -311,27 +311,15 @@ def _smoothed(losses: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
         sums = np.add.reduceat(np.where(finite, losses, 0.0), starts)
         counts = np.add.reduceat(finite.astype(np.float64), starts)
         mean = np.convolve(sums, around, "same") / np.convolve(counts, around, "same")
-    return (
-        min(bins * _per_bin(len(losses)), len(losses)),
-        _middles(len(losses)),
-        _not_finite_as_nan(mean),
-    )
+    return min(bins * width, len(losses)), middles, _not_finite_as_nan(mean)
 
 
-def _per_bin(n: int) -> int:
-    return math.ceil(n / (_MAX_POINTS // 2)) if n > _MAX_POINTS else 1
-
-
-def _starts(n: int) -> np.ndarray:
-    return np.arange(0, n, _per_bin(n))
-
-
-def _middles(n: int) -> np.ndarray:
-    """Return the step, counted from 1, in the middle of each bin."""
-    starts = _starts(n)
-    ends = np.minimum(starts + _per_bin(n), n)
-    middles: np.ndarray = (starts + 1 + ends) / 2
-    return middles
+def _bins(n: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return how n steps are binned: steps in a bin, where each starts, the step in its middle."""
+    width = math.ceil(n / (_MAX_POINTS // 2)) if n > _MAX_POINTS else 1
+    starts = np.arange(0, n, width)
+    # Steps are counted from 1.
+    return width, starts, (starts + 1 + np.minimum(starts + width, n)) / 2
 
 
 # --- the words -------------------------------------------------------------------------------

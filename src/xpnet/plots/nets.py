@@ -20,10 +20,16 @@ from .lettering import drawable, label_ticks, shortened, write
 class NetLike(Protocol):
     """What a picture takes of a net; an `xpnet.MLP` has it."""
 
-    layer_sizes: tuple[int, ...]
-    output: Output
     params: Params
     placement: Placement
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """The number of inputs, and of the outputs of each layer."""
+
+    @property
+    def output(self) -> Output:
+        """The last layer's link and loss; a picture asks for its name."""
 
     def predict(self, x: Array) -> Array:
         """Return the output for each row of x."""
