@@ -18,6 +18,7 @@ from .placement import Arrays, Backend, DeviceInfo, Placement, Runner, Step
 
 @functools.cache
 def cpu_name() -> str:
+    """Return the name of the processor, as far as the system tells."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -29,6 +30,7 @@ def cpu_name() -> str:
 
 @functools.cache
 def nvidia_driver() -> str | None:
+    """Return the version of the NVIDIA driver, None where there is none or it does not answer."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
@@ -50,15 +52,17 @@ def _device(xp: ModuleType, device: Any) -> Any:
 
 
 def host_devices(xp: ModuleType) -> list[DeviceInfo]:
+    """Return the one device of a library that computes on the processor."""
     return [DeviceInfo("cpu", cpu_name())]
 
 
 def no_floating_point_warnings() -> contextlib.AbstractContextManager[Any]:
+    """Return a context in which NumPy is silent: what overflows shows in the result."""
     return np.errstate(over="ignore", invalid="ignore")
 
 
 def wait_for_nothing(device: Any) -> None:
-    pass
+    """Return at once: what runs on the processor is done when the call returns."""
 
 
 def loop(

@@ -342,6 +342,7 @@ def dtype_name(xp: ModuleType, dtype: Any) -> str:
 
 
 def host_memory() -> int | None:
+    """Return the bytes of memory of this machine, None where the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # not every system tells

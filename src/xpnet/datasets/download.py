@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FASHION_MNIST", "DownloadError", "Source", "fetch"]
-
 _TIMEOUT = 30  # seconds without a byte, not in all
 
 
 @dataclass(frozen=True)
-class Source:
+class RemoteDataset:
     """A public data set: where it lies and what its files must be.
 
     Attributes
@@ -33,7 +31,7 @@ class Source:
 
 # The checksums are those of the compressed files as published. The same four stand in Keras
 # (keras/src/datasets/fashion_mnist.py) and in TFDS (url_checksums/fashion_mnist.txt).
-FASHION_MNIST = Source(
+FASHION_MNIST = RemoteDataset(
     name="fashion-mnist",
     mirrors=(
         # The publisher's own: its repository, and the address that its README gives.
@@ -63,7 +61,9 @@ class DownloadError(OSError):
     """No mirror had the right file; the message names each and how it failed."""
 
 
-def fetch(source: Source, cache: str | os.PathLike[str] | None = None) -> dict[str, Path]:
+def fetch(
+    dataset: RemoteDataset, cache: str | os.PathLike[str] | None = None
+) -> dict[str, Path]:
     """Make sure that the files of a data set lie in the cache, with the right checksums.
 
     A file that is there already needs no network. A mirror that fails, or whose file has
@@ -71,8 +71,8 @@ def fetch(source: Source, cache: str | os.PathLike[str] | None = None) -> dict[s
 
     Parameters
     ----------
-    source : Source
-        The data set.
+    dataset : RemoteDataset
+        Where it lies, and its checksums.
     cache : str or path-like, optional
         The folder for downloads; by default the environment variable ``XPNET_CACHE``, or else
         the user's cache folder.
@@ -94,7 +94,7 @@ def fetch(source: Source, cache: str | os.PathLike[str] | None = None) -> dict[s
     >>> from xpnet.datasets.download import FASHION_MNIST, fetch
     >>> paths = fetch(FASHION_MNIST)  # doctest: +SKIP
     """
-    folder = _cache_folder(cache) / source.name
+    folder = _cache_folder(cache) / dataset.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,11 +102,10 @@ def fetch(source: Source, cache: str | os.PathLike[str] | None = None) -> dict[s
             f"cannot make the cache folder {folder} ({error}); "
             "choose another by the argument cache or the environment variable XPNET_CACHE"
         ) from error
-    mirrors = list(source.mirrors)
-    paths = {}
-    for name, sha256 in source.sha256.items():
-        paths[name] = _fetch_file(name, sha256, mirrors, folder)
-    return paths
+    mirrors = list(dataset.mirrors)
+    return {
+        name: _fetch_file(name, sha256, mirrors, folder) for name, sha256 in dataset.sha256.items()
+    }
 
 
 def _cache_folder(cache: str | os.PathLike[str] | None) -> Path:

@@ -23,8 +23,6 @@ import numpy as np
 
 from ..files import FileError
 
-__all__ = ["IDXError", "read_idx"]
-
 # The type codes of the format: http://yann.lecun.com/exdb/mnist/ ("the IDX file format").
 _DTYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(">u1"),

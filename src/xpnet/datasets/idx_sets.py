@@ -114,19 +114,14 @@ def load_idx(
     directory : str or path-like
         The folder.
     normalize : bool, optional
-        True: pixels are divided by 255 and lie in [0, 1], in `dtype`. False: uint8, 0 to 255.
+        As for `load_mnist`.
     flatten : bool, optional
         True: images are rows, (n, rows * columns). False: (n, rows, columns).
     one_hot_label : bool, optional
         True: labels are one-hot rows, (n, classes), in `dtype`, where classes is the largest
-        label of both sets and 1. False: class indices, (n,), int64 (int32 where the library
-        has no 64-bit integers turned on).
-    xp : module or str, optional
-        The array library, as for `xpnet.place`. None means NumPy.
-    device : optional
-        Whatever the library takes. None means its default.
-    dtype : str or dtype, optional
-        The floating-point dtype. None means float32.
+        label of both sets and 1. False: class indices, as for `load_mnist`.
+    xp, device, dtype : optional
+        As for `load_mnist`.
 
     Returns
     -------
@@ -184,22 +179,13 @@ def load_fashion_mnist(
 
     Parameters
     ----------
-    normalize : bool, optional
-        True: pixels are divided by 255 and lie in [0, 1], in `dtype`. False: uint8, 0 to 255.
-    flatten : bool, optional
-        True: images are rows, (n, 784). False: (n, 28, 28).
-    one_hot_label : bool, optional
-        True: labels are one-hot rows, (n, 10), in `dtype`. False: class indices, (n,), int64
-        (int32 where the library has no 64-bit integers turned on).
+    normalize, flatten, one_hot_label : bool, optional
+        As for `load_mnist`: the images have the same size, the labels are of ten classes too.
     cache : str or path-like, optional
         The folder for downloads. None means the environment variable ``XPNET_CACHE``, or else
         ``pooch.os_cache("xpnet")``.
-    xp : module or str, optional
-        The array library, as for `xpnet.place`. None means NumPy.
-    device : optional
-        Whatever the library takes. None means its default.
-    dtype : str or dtype, optional
-        The floating-point dtype. None means float32.
+    xp, device, dtype : optional
+        As for `load_mnist`.
 
     Returns
     -------
@@ -219,6 +205,7 @@ def load_fashion_mnist(
 
     See Also
     --------
+    load_mnist : What the two data sets share.
     load_idx : The same for files that you have already.
 
     Notes

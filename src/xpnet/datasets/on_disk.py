@@ -137,7 +137,7 @@ class RowsOnDisk:
         rows = rows[order].astype(np.int64, copy=False)
         for number, runs in itertools.groupby(self._runs(rows), key=operator.itemgetter(0)):
             path = self._shards[number].path
-            # Opened anew each time: no number of shards is too many, and nothing is left open.
+            # Opened each time: no number of shards is too many, and nothing is left open.
             # Not mapped: what was read would count as memory of this process, and a file that
             # becomes shorter would end it.
             with path.open("rb", buffering=0) as file:
@@ -166,6 +166,37 @@ class RowsOnDisk:
         return zip(*(column.tolist() for column in columns), strict=True)
 
 
+def on_disk(x: Any, t: Any) -> bool:
+    """Whether data are read from the disk batch by batch, instead of being arrays in memory."""
+    return isinstance(x, RowsOnDisk) or isinstance(t, RowsOnDisk) or _mapping_of(x) is not None
+
+
+def refuse_other_rows(array: Any, name: str) -> None:
+    """Raise where rows of an array cannot be read one by one while others stay on the disk."""
+    if isinstance(array, RowsOnDisk):
+        return
+    if not isinstance(array, np.ndarray) or not is_array(array):
+        raise TypeError(
+            f"{name} is a {type(array).__name__}; with data on disk, expected rows on disk (see "
+            "xpnet.open_shards), a NumPy array, or one that is mapped into memory"
+        )
+    by_columns = array.ndim == 2 and array.shape[1] > 1 and array.shape[0] > 1
+    if by_columns and _mapping_of(array) and abs(array.strides[1]) > abs(array.strides[0]):
+        raise ValueError(
+            f"{name} is mapped from a file that holds it column by column, so that a row lies all "
+            "over the file: write it in C order, or load it into memory with numpy.array"
+        )
+
+
+def take_rows(array: Any, rows: np.ndarray) -> np.ndarray:
+    """Return rows by their numbers: of files, of a mapped file, or of an array in memory."""
+    if isinstance(array, RowsOnDisk):
+        return array.take(rows)
+    mapping = _mapping_of(array)
+    values: np.ndarray = array[rows] if mapping is None else _take_mapped(array, mapping, rows)
+    return values
+
+
 def _fill(memory: memoryview, file: FileIO, path: Path) -> None:
     while memory:
         count = file.readinto(memory)
@@ -177,36 +208,7 @@ def _fill(memory: memoryview, file: FileIO, path: Path) -> None:
         memory = memory[count:]
 
 
-def on_disk(x: Any, t: Any) -> bool:
-    """Whether data are read from the disk batch by batch, instead of being arrays in memory."""
-    return isinstance(x, RowsOnDisk) or isinstance(t, RowsOnDisk) or mapping_of(x) is not None
-
-
-def refuse_other_rows(array: Any, name: str) -> None:
-    if isinstance(array, RowsOnDisk):
-        return
-    if not isinstance(array, np.ndarray) or not is_array(array):
-        raise TypeError(
-            f"{name} is a {type(array).__name__}; with data on disk, expected rows on disk (see "
-            "xpnet.open_shards), a NumPy array, or one that is mapped into memory"
-        )
-    by_columns = array.ndim == 2 and array.shape[1] > 1 and array.shape[0] > 1
-    if by_columns and mapping_of(array) and abs(array.strides[1]) > abs(array.strides[0]):
-        raise ValueError(
-            f"{name} is mapped from a file that holds it column by column, so that a row lies all "
-            "over the file: write it in C order, or load it into memory with numpy.array"
-        )
-
-
-def take_rows(array: Any, rows: np.ndarray) -> np.ndarray:
-    if isinstance(array, RowsOnDisk):
-        return array.take(rows)
-    mapping = mapping_of(array)
-    values: np.ndarray = array[rows] if mapping is None else _take_mapped(array, mapping, rows)
-    return values
-
-
-def mapping_of(array: Any) -> mmap.mmap | None:
+def _mapping_of(array: Any) -> mmap.mmap | None:
     """The mapped file whose memory this is, None for any other array."""
     base: Any = array if type(array) is np.memmap else None
     while isinstance(base, np.ndarray):

@@ -19,8 +19,6 @@ from ..arrays import all_finite
 from ..files import FileError, said
 from .idx import read_idx
 
-__all__ = ["read_rows"]
-
 _MAX_HEADER = 10_000  # bytes, as in NumPy
 _MAX_UNPACKED = 4 << 30  # bytes of an array in an .npz file: zeros pack to a thousandth
 

@@ -18,8 +18,6 @@ from .idx import read_header
 from .on_disk import RowsOnDisk, Shard
 from .rows import read_npy_header
 
-__all__ = ["open_shards"]
-
 
 class _Header(NamedTuple):
     """What a file says of itself: where its values begin, and what they are."""
@@ -163,11 +161,11 @@ def _pairs(folder: Path, pattern: str) -> tuple[_Kind, list[tuple[Path, Path]]]:
         if label not in names:
             raise FileError(f"{folder / name}: expected its labels in {label}, found no such file")
     if pattern == "*":
-        alone = set(fnmatch.filter(names, kind.labels)).difference(labels)
-        if alone:
+        unpaired = set(fnmatch.filter(names, kind.labels)).difference(labels)
+        if unpaired:
             raise FileError(
-                f"{folder / min(alone)}: expected its rows beside it, found no file whose labels "
-                f"these are; pattern={kind.rows!r} leaves it out"
+                f"{folder / min(unpaired)}: expected its rows beside it, found no file whose "
+                f"labels these are; pattern={kind.rows!r} leaves it out"
             )
     return kind, [(folder / a, folder / b) for a, b in zip(images, labels, strict=True)]
 

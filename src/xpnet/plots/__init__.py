@@ -4,6 +4,14 @@ Nothing here touches pyplot: a user's backend, figures and settings stay as they
 display is needed.
 """
 
+try:
+    import matplotlib  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        'the pictures need matplotlib; install it with: python -m pip install "xpnet[cli]"',
+        name=error.name,
+    ) from error
+
 from .canvas import figure_of, new_figure
 from .curves import loss_figure, plot_loss, plot_losses, plot_times, title_of
 from .gradients import plot_gradient_check

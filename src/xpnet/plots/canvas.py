@@ -24,7 +24,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def figure_of(ax: Axes) -> Figure:
-    """Return the figure that an axes of these functions' own is in."""
+    """Return the figure of an axes that one of these functions has made."""
     assert isinstance(ax.figure, Figure)
     return ax.figure
 
@@ -63,19 +63,20 @@ def inches(ax: Axes) -> tuple[float, float]:
 
 def lettering_of(ax: Axes) -> tuple[float, int]:
     """Return the size of words in points, and how many letters fit across the axes."""
-    inches = ax.bbox.width / ax.figure.dpi
-    size, letters = (10, 12) if inches > _SMALL else (7, 17)  # a small axes has small words
-    return size, int(inches * letters)
+    width = ax.bbox.width / ax.figure.dpi
+    size, letters = (10, 12) if width > _SMALL else (7, 17)  # a small axes has small words
+    return size, int(width * letters)
 
 
 def entitle(ax: Axes, title: str) -> None:
+    """Write the title over the axes, wrapped and sized to fit it."""
     size, letters = lettering_of(ax)
     write(ax.title, title, min(TITLE_WIDTH, int(0.8 * letters)))
     ax.title.set_fontsize(1.2 * size)
 
 
 def explain(ax: Axes, lines: Sequence[Any], labels: Iterable[str]) -> Legend:
-    """Return a legend; matplotlib itself leaves out labels that begin with '_'."""
+    """Add a legend that names the lines; matplotlib leaves out labels that begin with '_'."""
     size, letters = lettering_of(ax)
     legend = ax.legend(lines, ["" for _ in lines], loc="best")
     for line, text, label in zip(lines, legend.get_texts(), labels, strict=True):

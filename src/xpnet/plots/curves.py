@@ -1,36 +1,18 @@
-"""The pictures: each is drawn into a matplotlib Axes and returns it.
-
-Nothing here touches pyplot: a user's backend, figures and settings stay as they are, and no
-display is needed.
-"""
+"""Pictures of training runs: losses over the steps, and times as bars."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from ..training.history import History
 from .canvas import BOX_WIDTH, axes_or_new, entitle, explain, figure_of, lettering_of
 from .lettering import label_ticks, write
-
-try:
-    from matplotlib import ticker
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        'the pictures need matplotlib; install it with: python -m pip install "xpnet[cli]"',
-        name=error.name,
-    ) from error
-
-
-if TYPE_CHECKING:
-    pass
-
 
 # More points than a picture has columns of pixels only make the drawing slow.
 _MAX_POINTS = 4000
@@ -39,7 +21,27 @@ _LOG_SPAN = 1e4
 _LARGEST = 1e200
 
 
-def plot_loss(history: History, ax: Axes | None = None) -> Axes:
+class HistoryLike(Protocol):
+    """What a picture takes of the record of a training run; an `xpnet.History` has it."""
+
+    settings: dict[str, Any]
+    steps: int
+    seconds: float
+    validation_steps: list[int]
+    validation_loss: list[float]
+    test_accuracy: float | None
+    stopped: str | None
+
+    @property
+    def loss(self) -> np.ndarray:
+        """The loss of each step."""
+
+    @property
+    def device(self) -> str:
+        """The device in words."""
+
+
+def plot_loss(history: HistoryLike, ax: Axes | None = None) -> Axes:
     """Draw the loss over the steps, raw and smoothed.
 
     A box shows the final loss, the test accuracy where it is known, the time and the device.
@@ -75,51 +77,46 @@ def plot_loss(history: History, ax: Axes | None = None) -> Axes:
     if not len(losses):
         raise ValueError("the history has no steps: there is no loss to draw")
     ax = axes_or_new(ax, 12, 6)
-    finite = np.isfinite(losses)
     drawn = _clipped(losses)
     window, middle, mean = _smoothed(drawn)
     (raw,) = ax.plot(
-        *_envelope(drawn),
-        linewidth=0.6,
-        alpha=0.4,
+        *_envelope(drawn), linewidth=0.6, alpha=0.4, label="loss of each batch",
         marker="." if len(losses) <= 50 else "",  # a line between few points hides them
-        label="loss of each batch",
-    )
-    color = raw.get_color()
+    )  # fmt: skip
     if window > 1:
-        ax.plot(middle, mean, color=color, linewidth=2, label=f"mean of {window:,} steps")
-    validation = np.asarray(history.validation_loss, dtype=np.float64)
-    if np.any(np.isfinite(validation)):
+        label = f"mean of {window:,} steps"
+        ax.plot(middle, mean, color=raw.get_color(), linewidth=2, label=label)
+    validation = _not_finite_as_nan(np.asarray(history.validation_loss, dtype=np.float64))
+    if not np.isnan(validation).all():
         ax.plot(
-            history.validation_steps,
-            np.where(np.isfinite(validation), validation, np.nan),
-            color="black",
-            marker="o",
-            markersize=4,
-            linestyle="--",
-            linewidth=0.8,
-            label="validation loss",
-        )
+            history.validation_steps, validation, color="black", marker="o", markersize=4,
+            linestyle="--", linewidth=0.8, label="validation loss",
+        )  # fmt: skip
+    finite = np.isfinite(losses)
     if not finite.all():
         at = int(np.argmin(finite))
         ax.axvline(at + 1, color="tab:red", linestyle=":", label=f"{losses[at]} at step {at + 1:,}")
 
     _scale_losses(ax, drawn)
     _label_steps(ax, "loss")
-    size, letters = lettering_of(ax)
     entitle(ax, title_of(history.settings))
-    # The box is the legend's title: matplotlib then looks for the emptiest corner for both.
+    _add_legend_and_box(ax, _box(history, mean))
+    return ax
+
+
+def _add_legend_and_box(ax: Axes, box: str) -> None:
+    """Draw the box as the title of the legend: matplotlib finds the emptiest corner for both."""
+    size, letters = lettering_of(ax)
     legend = ax.legend(loc="best", alignment="left", framealpha=0.9, title=" ")
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_fontsize(size)
     for line in legend.get_lines():
         line.set_linewidth(max(1.5, line.get_linewidth()))  # the raw line's is hard to see
     # At most half the width for the box.
-    write(legend.get_title(), "\n".join(_box(history, mean)), min(BOX_WIDTH, letters // 2))
-    return ax
+    write(legend.get_title(), box, min(BOX_WIDTH, letters // 2))
 
 
-def loss_figure(history: History) -> Figure:
+def loss_figure(history: HistoryLike) -> Figure:
     """Draw the loss over the steps into a figure of its own.
 
     Parameters
@@ -234,11 +231,7 @@ def plot_times(
     size, letters = lettering_of(ax)
     places = np.arange(values.size)
     bars = ax.barh(places, np.nan_to_num(values), color=[f"C{i % 10}" for i in places])
-    told = [f"{v:,.{0 if v >= 99.5 else 1 if v >= 9.95 else 2}f}" for v in values]
-    ax.bar_label(
-        bars, [t if v == v else "no time" for t, v in zip(told, values, strict=True)],
-        padding=4, fontsize=size,
-    )  # fmt: skip
+    ax.bar_label(bars, [_three_digits(time) for time in values], padding=4, fontsize=size)
     label_ticks(ax.yaxis, times, letters // 3, fontsize=size)
     ax.invert_yaxis()
     ax.margins(x=0.15)  # room for the numbers
@@ -250,6 +243,12 @@ def plot_times(
     ax.grid(axis="x", alpha=0.3)
     ax.set_axisbelow(True)
     return ax
+
+
+def _three_digits(time: float) -> str:
+    if math.isnan(time):
+        return "no time"
+    return f"{time:,.{0 if time >= 99.5 else 1 if time >= 9.95 else 2}f}"
 
 
 # --- what the pictures share -----------------------------------------------------------------
@@ -281,18 +280,21 @@ def _scale_losses(ax: Axes, drawn: np.ndarray) -> None:
 
 def _clipped(losses: np.ndarray) -> np.ndarray:
     # Matplotlib's own arithmetic overflows near the end of the floats.
-    return np.where(np.isfinite(losses), np.clip(losses, -_LARGEST, _LARGEST), np.nan)
+    return _not_finite_as_nan(losses).clip(-_LARGEST, _LARGEST)
+
+
+def _not_finite_as_nan(losses: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(losses), losses, np.nan)
 
 
 def _envelope(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the steps and losses to draw: all of them, or least and greatest of each few."""
-    y = np.where(np.isfinite(losses), losses, np.nan)
-    if len(y) <= _MAX_POINTS:
-        return np.arange(1, len(y) + 1), y
-    starts = _starts(len(y))
+    if len(losses) <= _MAX_POINTS:
+        return np.arange(1, len(losses) + 1), losses
+    _, starts, middles = _bins(len(losses))
     # fmin and fmax pass over NaN.
-    extremes = np.stack([np.fmin.reduceat(y, starts), np.fmax.reduceat(y, starts)], axis=1)
-    return np.repeat(_middles(len(y)), 2), extremes.ravel()
+    extremes = [extreme.reduceat(losses, starts) for extreme in (np.fmin, np.fmax)]
+    return np.repeat(middles, 2), np.stack(extremes, axis=1).ravel()
 
 
 def _smoothed(losses: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
@@ -301,7 +303,7 @@ def _smoothed(losses: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     About 1 % of the steps, fewer at the ends. Losses that are not finite are left out.
     """
     finite = np.isfinite(losses)
-    starts = _starts(len(losses))
+    width, starts, middles = _bins(len(losses))
     bins = max(1, round(0.01 * len(starts))) | 1  # odd: as many on the left as on the right
     around = np.ones(bins)
     # Sums of bins, then sums of few bins: a running sum would cancel after a large loss.
@@ -309,27 +311,15 @@ def _smoothed(losses: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
         sums = np.add.reduceat(np.where(finite, losses, 0.0), starts)
         counts = np.add.reduceat(finite.astype(np.float64), starts)
         mean = np.convolve(sums, around, "same") / np.convolve(counts, around, "same")
-    return (
-        min(bins * _per_bin(len(losses)), len(losses)),
-        _middles(len(losses)),
-        np.where(np.isfinite(mean), mean, np.nan),
-    )
+    return min(bins * width, len(losses)), middles, _not_finite_as_nan(mean)
 
 
-def _per_bin(n: int) -> int:
-    return max(1, math.ceil(n / (_MAX_POINTS // 2))) if n > _MAX_POINTS else 1
-
-
-def _starts(n: int) -> np.ndarray:
-    return np.arange(0, n, _per_bin(n))
-
-
-def _middles(n: int) -> np.ndarray:
-    """Return the step, counted from 1, in the middle of each bin."""
-    starts = _starts(n)
-    ends = np.minimum(starts + _per_bin(n), n)
-    middles: np.ndarray = (starts + 1 + ends) / 2
-    return middles
+def _bins(n: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return how n steps are binned: steps in a bin, where each starts, the step in its middle."""
+    width = math.ceil(n / (_MAX_POINTS // 2)) if n > _MAX_POINTS else 1
+    starts = np.arange(0, n, width)
+    # Steps are counted from 1.
+    return width, starts, (starts + 1 + np.minimum(starts + width, n)) / 2
 
 
 # --- the words -------------------------------------------------------------------------------
@@ -349,7 +339,8 @@ def title_of(settings: Mapping[str, Any]) -> str:
     )
 
 
-def _box(history: History, mean: np.ndarray) -> list[str]:
+def _box(history: HistoryLike, mean: np.ndarray) -> str:
+    """Return what the box says: losses, the test accuracy, times, the device."""
     last = float(history.loss[-1])
     each = 1e3 * history.seconds / history.steps
     lines = [f"final loss {last:.4g}"]
@@ -361,4 +352,4 @@ def _box(history: History, mean: np.ndarray) -> list[str]:
     lines.append(history.device)
     if history.stopped:
         lines.append(history.stopped)
-    return lines
+    return "\n".join(lines)

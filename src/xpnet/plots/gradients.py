@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..gradients.report import GradientReport
 from .canvas import axes_or_new, entitle, explain, lettering_of
 
 
-def plot_gradient_check(report: GradientReport, ax: Axes | None = None) -> Axes:
+class ReportLike(Protocol):
+    """What a picture takes of a gradient check; an `xpnet.GradientReport` has it."""
+
+    @property
+    def verdict(self) -> str:
+        """The result, in a word or two."""
+
+    @property
+    def values(self) -> Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """By parameter: the gradient under test, the central differences, their noise."""
+
+
+def plot_gradient_check(report: ReportLike, ax: Axes | None = None) -> Axes:
     """Scatter the gradient under test against the central differences.
 
     Right ones lie on the diagonal.

@@ -8,12 +8,10 @@ import functools
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib import font_manager
-
-if TYPE_CHECKING:
-    from matplotlib.text import Text
+from matplotlib.text import Text
 
 _NORMAL = 400  # the weight of a font that is neither light nor bold
 

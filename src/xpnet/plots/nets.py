@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..arrays import Array
+from ..arrays import Array, Params
+from ..backend.placement import Placement
 from ..checks import positive_integer
-from ..network.mlp import MLP
+from ..losses import Output
 from .canvas import axes_or_new, entitle, inches, lettering_of
 from .lettering import drawable, label_ticks, shortened, write
 
 
+class NetLike(Protocol):
+    """What a picture takes of a net; an `xpnet.MLP` has it."""
+
+    params: Params
+    placement: Placement
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """The number of inputs, and of the outputs of each layer."""
+
+    @property
+    def output(self) -> Output:
+        """The last layer's link and loss; a picture asks for its name."""
+
+    def predict(self, x: Array) -> Array:
+        """Return the output for each row of x."""
+
+    def checked_target(self, t: Array, n: int, *, read: bool = False) -> Array:
+        """Return the target of n rows as class indices or as rows, or raise."""
+
+
 def plot_confusion(
-    net: MLP, x: Array, t: Array, ax: Axes | None = None, *, names: Sequence[str] | None = None
+    net: NetLike, x: Array, t: Array, ax: Axes | None = None, *, names: Sequence[str] | None = None
 ) -> Axes:
     """Draw how many rows of each class are predicted as which class.
 
@@ -51,11 +74,11 @@ def plot_confusion(
     >>> ax.get_title()
     '3 of 4 right (75.00 %)'
     """
-    names = _names(net, names)
-    true, guess, _ = _predicted(net, x, t)
+    names = _class_names(net, names)
+    true, predicted, _ = _predicted(net, x, t)
     n = len(names)
     counts = np.zeros((n, n), dtype=np.int64)
-    np.add.at(counts, (true, guess), 1)
+    np.add.at(counts, (true, predicted), 1)
     right = np.eye(n, dtype=bool)
 
     ax = axes_or_new(ax, 8, 8)
@@ -66,23 +89,14 @@ def plot_confusion(
             np.ma.masked_where(~shown, counts), cmap=colors, vmin=0,
             vmax=2 * max(1, int(counts[shown].max(initial=0))),
         )  # fmt: skip
-    cell = min(ax.bbox.width, ax.bbox.height) / ax.figure.dpi / n  # inches
-    digits = len(f"{counts.max():,}")
-    fitting = min(size, 72 * cell / (0.7 * max(3, digits)))  # a digit is 0.6 of a size wide
-    if fitting >= 4:
-        for row, column in np.argwhere(counts):
-            ax.text(
-                column, row, f"{counts[row, column]:,}", ha="center", va="center",
-                fontsize=fitting,
-            )  # fmt: skip
+    cell = 72 * min(ax.bbox.width, ax.bbox.height) / ax.figure.dpi / n  # points, as font sizes
+    _write_counts(ax, counts, min(size, cell / (0.7 * max(3, len(f"{counts.max():,}")))))
     longest = max(2, letters // 5)
-    crowded = any(len(name) > 3 for name in names)
-    small = min(size, max(6.0, 72 * cell * 0.8))
-    every = math.ceil(small / (72 * cell))
+    small = min(size, max(6.0, 0.8 * cell))
+    every = math.ceil(small / cell)
+    upright = n > 20 or any(len(name) > 3 for name in names)
     label_ticks(ax.yaxis, names, longest, every, fontsize=small)
-    label_ticks(
-        ax.xaxis, names, longest, every, fontsize=small, rotation=90 if crowded or n > 20 else 0
-    )
+    label_ticks(ax.xaxis, names, longest, every, fontsize=small, rotation=90 if upright else 0)
     ax.set_xlabel("predicted", fontsize=size)
     ax.set_ylabel("true", fontsize=size)
     hits = int(np.trace(counts))
@@ -90,8 +104,16 @@ def plot_confusion(
     return ax
 
 
+def _write_counts(ax: Axes, counts: np.ndarray, fontsize: float) -> None:
+    if fontsize < 4:  # points: nobody can read them
+        return
+    for row, column in np.argwhere(counts):
+        count = f"{counts[row, column]:,}"
+        ax.text(column, row, count, ha="center", va="center", fontsize=fontsize)
+
+
 def plot_weights(
-    net: MLP, ax: Axes | None = None, *, shape: tuple[int, int] | None = None, limit: int = 100
+    net: NetLike, ax: Axes | None = None, *, shape: tuple[int, int] | None = None, limit: int = 100
 ) -> Axes:
     """Draw the weights into each unit of the first layer as an image of the inputs.
 
@@ -148,7 +170,7 @@ def plot_weights(
 
 
 def plot_mistakes(
-    net: MLP,
+    net: NetLike,
     x: Array,
     t: Array,
     ax: Axes | None = None,
@@ -195,10 +217,10 @@ def plot_mistakes(
     ['says 0\n50.0 % sure\nis 1']
     """
     limit = positive_integer(limit, "limit")
-    names = _names(net, names)
+    names = _class_names(net, names)
     rows, columns = _image_shape(net, shape)
-    true, guess, sure = _predicted(net, x, t)
-    wrong = np.flatnonzero(true != guess)
+    true, predicted, sure = _predicted(net, x, t)
+    wrong = np.flatnonzero(true != predicted)
     worst = wrong[np.argsort(-sure[wrong], kind="stable")]
 
     ax = axes_or_new(ax, 8, 9)
@@ -214,12 +236,14 @@ def plot_mistakes(
     below = math.ceil((4.2 * size / 72) / tile * columns)
     down = max(1, int(height / tile / ((rows + below) / (columns + 1))))
     worst = worst[: min(limit, across * down)]
-    of = f"{len(wrong):,} mistakes among {len(true):,}"
-    most = len(worst) < len(wrong)
-    entitle(ax, f"The {len(worst)} most confident of {of}" if most else of)
-    here = net.placement
-    images = here.to_host(here.xp.take(x, here.asarray(worst), axis=0)).reshape(-1, rows, columns)
-    picture, corners = _tiled(images.astype(np.float64), across, below)
+    title = f"{len(wrong):,} mistakes among {len(true):,}"
+    if len(worst) < len(wrong):
+        title = f"The {len(worst)} most confident of {title}"
+    entitle(ax, title)
+    place = net.placement
+    images = place.to_host(place.xp.take(x, place.asarray(worst), axis=0))
+    images = images.reshape(-1, rows, columns).astype(np.float64)
+    picture, corners = _tiled(images, across, below)
     ax.imshow(picture, cmap="gray_r", interpolation="nearest")
     room = int(0.85 * letters / width * tile) - len("says ")
     for row, (top, left) in zip(worst, corners, strict=True):
@@ -228,13 +252,13 @@ def plot_mistakes(
         )
         says, label = (
             shortened(drawable(names[i], text.get_fontfamily())[0], room)
-            for i in (guess[row], true[row])
+            for i in (predicted[row], true[row])
         )
         write(text, f"says {says}\n{100 * sure[row]:.1f} % sure\nis {label}")
     return ax
 
 
-def _names(net: MLP, names: Sequence[str] | None) -> list[str]:
+def _class_names(net: NetLike, names: Sequence[str] | None) -> list[str]:
     """Return a name for each class, or raise where the net predicts none."""
     if net.output.name != "softmax":
         raise ValueError(
@@ -249,18 +273,19 @@ def _names(net: MLP, names: Sequence[str] | None) -> list[str]:
     return [str(name) for name in names]
 
 
-def _predicted(net: MLP, x: Array, t: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _predicted(net: NetLike, x: Array, t: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return true class, predicted class and its probability of each row, on the host."""
     to_host = net.placement.to_host
     probabilities = to_host(net.predict(x))
     true = to_host(net.batch.checked_target(t, len(probabilities), read=True))
     if true.ndim == 2:
         true = true.argmax(axis=1)
-    guess = probabilities.argmax(axis=1)
-    return true, guess, probabilities[np.arange(len(guess)), guess]
+    predicted = probabilities.argmax(axis=1)
+    return true, predicted, probabilities[np.arange(len(predicted)), predicted]
 
 
-def _image_shape(net: MLP, shape: tuple[int, int] | None) -> tuple[int, int]:
+def _image_shape(net: NetLike, shape: tuple[int, int] | None) -> tuple[int, int]:
+    """Return rows and columns of the images that the inputs are, or raise."""
     inputs = net.layer_sizes[0]
     if shape is None:
         side = math.isqrt(inputs)
