@@ -174,7 +174,7 @@ def with_parameters(*groups: type) -> Callable[[Estimator], Estimator]:
             attributes = _section(estimator.__bases__[-1], "Attributes")
             text = inspect.cleandoc(estimator.__doc__)
             text = text.replace("{parameters}", parameters).replace("{attributes}", attributes)
-            estimator.__doc__ = text
+            estimator.__doc__ = f"{text}\n"
         return estimator
 
     return decorate
