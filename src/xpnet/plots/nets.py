@@ -17,6 +17,13 @@ from .canvas import axes_or_new, entitle, inches, lettering_of
 from .lettering import drawable, label_ticks, shortened, write
 
 
+class BatchLike(Protocol):
+    """What a picture takes of a net's checks."""
+
+    def checked_target(self, t: Array, n: int, *, read: bool = False) -> Array:
+        """Return the target of n rows as class indices or as rows, or raise."""
+
+
 class NetLike(Protocol):
     """What a picture takes of a net; an `xpnet.MLP` has it."""
 
@@ -34,8 +41,9 @@ class NetLike(Protocol):
     def predict(self, x: Array) -> Array:
         """Return the output for each row of x."""
 
-    def checked_target(self, t: Array, n: int, *, read: bool = False) -> Array:
-        """Return the target of n rows as class indices or as rows, or raise."""
+    @property
+    def batch(self) -> BatchLike:
+        """What the net asks of x and t."""
 
 
 def plot_confusion(

@@ -7,6 +7,7 @@ wing that imports scikit-learn.
 
 try:
     import scipy.optimize  # noqa: F401
+    from sklearn import get_config  # noqa: F401
     from sklearn.utils.validation import validate_data  # noqa: F401
 except ImportError as error:
     raise ImportError(

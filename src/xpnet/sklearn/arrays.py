@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import array_api_compat
 import numpy as np
 from scipy.sparse import issparse
 from sklearn import get_config
+from sklearn.utils import check_array
 
-from ..arrays import Array, Params
+from ..arrays import Array
 from ..backend.placement import Placement
 from ..backend.table import backend_of
-from ..network.mlp import MLP
 
 
 def library_and_place(X: Any) -> Placement | None:
@@ -64,20 +64,59 @@ def placed_classes(classes: np.ndarray, here: Placement) -> Array:
     return here.asarray(np.array(classes))
 
 
-def copied(net: MLP) -> Params:
-    xp = net.placement.xp
-    return {key: xp.asarray(p, copy=True) for key, p in net.params.items()}
+def copied_to_host(leaf: Any) -> Any:
+    """Copy an array to the host; what is none is returned as it is."""
+    return np.array(on_host(leaf)) if array_api_compat.is_array_api_obj(leaf) else leaf
 
 
-def tree_on_host(tree: Any, to_host: Callable[[Array], np.ndarray]) -> Any:
-    """Copy a dict of dicts of arrays and numbers to the host."""
-    if isinstance(tree, dict):
-        return {key: tree_on_host(value, to_host) for key, value in tree.items()}
-    return np.array(to_host(tree)) if array_api_compat.is_array_api_obj(tree) else tree
+def checked_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
+    """Return the weights of n rows on the host, None where none are given, or raise."""
+    if sample_weight is None:
+        return None
+    if np.isscalar(sample_weight):
+        sample_weight = np.full(n, sample_weight)
+    weights: np.ndarray = check_array(
+        on_host(sample_weight), ensure_2d=False, dtype=float, input_name="sample_weight"
+    )
+    if weights.ndim != 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, not {weights.ndim}D")
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n,)}!")
+    if weights.min(initial=0.0) < 0.0:
+        raise ValueError(f"sample_weight must be at least 0, not {weights.min():g}")
+    if not weights.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights
 
 
-def tree_on_device(tree: Any, placed: Callable[[np.ndarray], Array]) -> Any:
-    """Undo `tree_on_host`."""
-    if isinstance(tree, dict):
-        return {key: tree_on_device(value, placed) for key, value in tree.items()}
-    return placed(tree) if isinstance(tree, np.ndarray) else tree
+@dataclass(frozen=True)
+class Rows:
+    """Rows to train on, or to validate with.
+
+    Attributes
+    ----------
+    x, t
+        Inputs and targets, where the net is.
+    weights
+        On the host; None where all rows count the same.
+    """
+
+    x: Array
+    t: Array
+    weights: np.ndarray | None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self.x.shape[0])
+
+    def take(self, numbers: np.ndarray, here: Placement) -> Rows:
+        """Return some of the rows, by their numbers."""
+        x, t = (here.take(array, here.asarray(numbers)) for array in (self.x, self.t))
+        return Rows(x, t, None if self.weights is None else self.weights[numbers])
+
+    def that_count(self, here: Placement) -> Rows:
+        """Return those whose weight is not 0: a batch of others alone would have no mean."""
+        if self.weights is None or self.weights.all():
+            return self
+        return self.take(np.flatnonzero(self.weights), here)

@@ -6,44 +6,92 @@ import abc
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import scipy.optimize
 from sklearn import get_config
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state, column_or_1d
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..arrays import Array, Params
+from ..arrays import Array
 from ..backend.placement import BackendNotAvailable, Placement
 from ..backend.table import place, placement_of
-from ..checks import below_one, finite_number, known, positive_integer
 from ..network.mlp import MLP
-from ..optimizers import SGD, Momentum, Nesterov, Optimizer
-from ..training.plan import Plan, Watch
-from ..training.session import NonFiniteLoss, Session
+from ..training.plan import Plan
+from ..training.session import NonFiniteLoss
 from .arrays import (
+    Rows,
+    checked_sample_weight,
+    copied_to_host,
     float_dtypes,
     library_and_place,
     moved,
     on_host,
     placed_classes,
-    tree_on_device,
-    tree_on_host,
 )
-from .descent import Epochs, ScikitAdam, orders
-from .nets import DIVERGED, LOSSES, NAMES, OUT_ACTIVATIONS, bare_net, check_finite, new_net
+from .descent import Epochs, optimizer_of, orders, steps_and_batch_size, trained
+from .lbfgs import minimize
+from .nets import (
+    DIVERGED,
+    INTERRUPTED,
+    OUT_ACTIVATIONS,
+    check_finite,
+    from_plain,
+    hidden_sizes,
+    new_net,
+    placed_in,
+    plain,
+)
+from .parameters import check_parameters
 
-SOLVERS = ("lbfgs", "sgd", "adam")
-SCHEDULES = ("constant", "invscaling", "adaptive")
+
+@dataclass(frozen=True)
+class Target:
+    """What the net is to learn, and of what form its output is.
+
+    Attributes
+    ----------
+    t
+        The target in its place.
+    output
+        xpnet's name of the output.
+    columns
+        Of the output.
+    labels
+        Class indices on the host, where a row has one label.
+    """
+
+    t: Array
+    output: str
+    columns: int
+    labels: np.ndarray | None = None
 
 
 class BaseMLP(BaseEstimator, abc.ABC):
-    """What the two estimators have in common."""
+    """What the two estimators have in common.
+
+    Attributes
+    ----------
+    net_ : xpnet.MLP
+        The net, with all that it can do.
+    history_ : xpnet.History
+        Of the last `fit` or `partial_fit`: one loss a step, times; ``history_.plot(path)`` draws
+        the loss.
+    coefs_, intercepts_ : list of arrays
+        The net's parameters.
+    loss_, best_loss_, loss_curve_
+        Of the epochs: the mean over its batches, with the L2 term.
+    validation_scores_, best_validation_score_
+        With `early_stopping`, one score an epoch.
+    n_iter_, t_ : int
+        Epochs of the last call; rows trained on in all.
+    n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
+        As scikit-learn's.
+    """
 
     net_: MLP
     classes_: Any
@@ -55,14 +103,17 @@ class BaseMLP(BaseEstimator, abc.ABC):
     @property
     def coefs_(self) -> list[Array]:
         """The weight matrices, (inputs, outputs) each, where X was: NumPy for NumPy."""
-        net = self.net_
-        return [self._outward(net.params[f"W{i}"]) for i in range(1, net.depth + 1)]
+        return self._parameters_of_layers("W")
 
     @property
     def intercepts_(self) -> list[Array]:
         """The bias vectors, where X was."""
+        return self._parameters_of_layers("b")
+
+    def _parameters_of_layers(self, letter: str) -> list[Array]:
         net = self.net_
-        return [self._outward(net.params[f"b{i}"]) for i in range(1, net.depth + 1)]
+        parameters = [net.params[f"{letter}{i}"] for i in range(1, net.depth + 1)]
+        return [*map(net.placement.to_host, parameters)] if self._fitted_on_numpy else parameters
 
     @property
     def n_layers_(self) -> int:
@@ -82,137 +133,108 @@ class BaseMLP(BaseEstimator, abc.ABC):
     # --- fit ---------------------------------------------------------------------------------
 
     def _fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        *,
-        incremental: bool = False,
-        classes: Any = None,
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, classes: Any = None
     ) -> Self:
-        self._check_parameters()
+        """`fit`, or where it is incremental `partial_fit`."""
+        check_parameters(self)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "net_") or not (self.warm_start or incremental)
-        library = library_and_place(X)
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=("csr", "csc"),
-            multi_output=True,
-            y_numeric=isinstance(self, RegressorMixin),
-            dtype=float_dtypes(library),
-            order="C",
-            reset=first,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        here = self._place(X, library) if first else self.net_.placement
-        if not first:
-            self._check_same(library, "partial_fit" if incremental else "fit")
-        if first:
-            self._fitted_on_numpy = library is None
-        target, output, outputs, labels = self._read_target(y, here, first, classes)
-        sizes = (X.shape[1], *_hidden(self.hidden_layer_sizes), outputs)
-        if not first and sizes != self.net_.layer_sizes:
-            raise ValueError(
-                f"the net to go on with has layer sizes {self.net_.layer_sizes}, not {sizes}"
-            )
-        weights = self._weights(sample_weight, labels, X.shape[0], incremental)
-        x = moved(X, here)
-
+        here, sizes, target, rows = self._read(X, y, sample_weight, first, incremental, classes)
         rng = check_random_state(self.random_state)
         if first:
-            self.net_ = new_net(sizes, self.activation, output, here, rng)
+            self.net_ = new_net(sizes, self.activation, target.output, here, rng)
             self._epochs = Epochs(self)
         elif not incremental:
             self._epochs.start(self)
         try:
             if self.solver == "lbfgs":
-                self._minimize(x, target, weights)
+                warning = self._minimize(rows)
             else:
-                self._descend(x, target, labels, weights, rng, incremental)
-            self._finish()
+                warning = self._descend(rows, target.labels, rng, incremental)
+            if warning is not None:
+                warnings.warn(warning, stacklevel=3)
+            self._set_attributes_of_epochs()
         except BaseException:
             if first:  # nothing that could predict has come of it
                 del self.net_, self._epochs
             raise
         return self
 
-    def _descend(
-        self,
-        x: Array,
-        t: Array,
-        labels: np.ndarray | None,
-        weights: np.ndarray | None,
-        rng: np.random.RandomState,
-        incremental: bool,
-    ) -> None:
-        """Train by `xpnet.fit`, in blocks of whole epochs."""
-        net, epochs, score = self.net_, self._epochs, None
-        take, asarray = net.placement.take, net.placement.asarray
-        if self.early_stopping:
-            one_column = labels is not None and self.n_outputs_ == 1
-            rows, held_out = train_test_split(
-                np.arange(x.shape[0]),
-                random_state=rng,
-                test_size=self.validation_fraction,
-                stratify=labels if one_column else None,
+    def _read(
+        self, X: Any, y: Any, sample_weight: Any, first: bool, incremental: bool, classes: Any
+    ) -> tuple[Placement, tuple[int, ...], Target, Rows]:
+        """Check what comes; return where the net is to be, its sizes, the target, and the rows."""
+        library = library_and_place(X)
+        X, y = self._validated(
+            X,
+            library,
+            y=y,
+            multi_output=True,
+            y_numeric=isinstance(self, RegressorMixin),
+            order="C",
+            reset=first,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if first:
+            here = self._place(X, library)
+            self._fitted_on_numpy = library is None
+        else:
+            here = self.net_.placement
+            self._check_same(library, "partial_fit" if incremental else "fit")
+        target = self._read_target(y, here, first, classes)
+        sizes = (X.shape[1], *hidden_sizes(self.hidden_layer_sizes), target.columns)
+        if not first and sizes != self.net_.layer_sizes:
+            raise ValueError(
+                f"the net to go on with has layer sizes {self.net_.layer_sizes}, not {sizes}"
             )
-            if len(held_out) < 2:
-                raise ValueError(
-                    f"the validation set is too small: validation_fraction="
-                    f"{self.validation_fraction} of {x.shape[0]} rows are {len(held_out)}"
-                )
-            x_val, t_val = (take(array, asarray(held_out)) for array in (x, t))
-            w_val = None if weights is None else weights[held_out]
-            true = net.placement.to_host(t_val)
+        weights = checked_sample_weight(sample_weight, X.shape[0])
+        by_class = self._class_weights(target.labels, incremental)
+        if by_class is not None:
+            weights = by_class if weights is None else weights * by_class
+        return here, sizes, target, Rows(moved(X, here), target.t, weights)
 
-            def score(net: MLP) -> float:
-                return self._score(true, net.placement.to_host(net.predict(x_val)), w_val)
+    def _minimize(self, rows: Rows) -> Warning | None:
+        """Train by L-BFGS; return what the user is to be warned of."""
+        weight = rows.count if rows.weights is None else float(np.sum(rows.weights))
+        self.net_ = self.net_.with_l2(float(self.alpha) / weight)
+        iterations, loss, warning = minimize(
+            self.net_,
+            rows,
+            max_iter=self.max_iter,
+            max_fun=self.max_fun,
+            tol=self.tol,
+            verbose=self.verbose,
+        )
+        self.n_iter_, self.loss_ = iterations, loss
+        return warning
 
-            x, t = (take(array, asarray(rows)) for array in (x, t))
-            weights = None if weights is None else weights[rows]
-        if weights is not None and not weights.all():
-            # A batch of such rows alone would have no mean.
-            rows = np.flatnonzero(weights)
-            x, t = (take(array, asarray(rows)) for array in (x, t))
-            weights = weights[rows]
-        n = x.shape[0]
-        per_epoch = -(-n // self._batch_size(n))
-        batch_size = -(-n // per_epoch)
+    def _descend(
+        self, rows: Rows, labels: np.ndarray | None, rng: np.random.RandomState, incremental: bool
+    ) -> Warning | None:
+        """Train by gradient descent, in blocks of whole epochs; return a warning to be given."""
+        net, epochs, score = self.net_, self._epochs, None
+        if self.early_stopping:
+            rows, score = self._hold_out(rows, labels, rng)
+        rows = rows.that_count(net.placement)
+        n, weights = rows.count, rows.weights
+        steps, batch_size = steps_and_batch_size(self.batch_size, n)
         # Their alpha / 2 Σw² is of a batch's sum of losses, ours of its mean.
         mean_weight = 1.0 if weights is None else float(np.mean(weights))
         net = self.net_ = net.with_l2(float(self.alpha) / (batch_size * mean_weight))
-        dropout: dict[str, Any] = {}
-        if self.dropout:
-            # The rows trained on, because a number for random_state draws the same in every call.
-            seed = int(rng.randint(2**31 - 1)) + epochs.samples
-            dropout = {"dropout": self.dropout, "seed": seed}
-        interrupted = False
-        watch = epochs.watch(self, n, per_epoch, score, net)
+        # The rows trained on, because a number for random_state draws the same in every call.
+        seed = int(rng.randint(2**31 - 1)) + epochs.samples if self.dropout else 0
+        epochs.watch(self, n, steps, score, net)
         try:
             plan = Plan(
-                net,
-                x,
-                t,
-                steps=per_epoch * (1 if incremental else self.max_iter),
-                batch_size=batch_size,
-                optimizer=self._optimizer(),
-                learning_rate=epochs.rates,
-                shuffle=orders(n, rng) if self.shuffle else False,
-                whole_epochs=True,
+                net, rows.x, rows.t, steps=steps * (1 if incremental else self.max_iter),
+                batch_size=batch_size, optimizer=optimizer_of(self), learning_rate=epochs.rates,
+                shuffle=orders(n, rng) if self.shuffle else False, whole_epochs=True,
                 sample_weight=None if weights is None else net.placement.floats(weights),
-                **dropout,
-            )
-            looks = Watch(callbacks=[watch], block_steps=watch.block)
-            session = Session(plan, looks, optimizer_state=epochs.optimizer)
-            with session.under_way() as blocks:
-                for block in blocks:
-                    if session.report(block, session.run(block)):
-                        break
-            self.history_ = session.history
+                dropout=self.dropout, seed=seed,
+            )  # fmt: skip
+            self.history_ = trained(plan, epochs)
             reason = self.history_.reason
             interrupted = reason is not None and reason.kind == "interrupt"
         except KeyboardInterrupt:
@@ -223,80 +245,43 @@ class BaseMLP(BaseEstimator, abc.ABC):
             epochs.finish(net)
         check_finite(net)
         self.n_iter_ = epochs.done
+        warning: Warning | None = None
         if interrupted:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warning = UserWarning(INTERRUPTED)
         elif not incremental and not epochs.converged and self.n_iter_ == self.max_iter:
-            warnings.warn(
+            warning = ConvergenceWarning(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
-                "optimization hasn't converged yet.",
-                ConvergenceWarning,
-                stacklevel=4,
+                "optimization hasn't converged yet."
             )
+        return warning
 
-    def _minimize(self, x: Array, t: Array, weights: np.ndarray | None) -> None:
-        """Minimise the loss of all rows by SciPy's L-BFGS-B, on the host in float64."""
-        total = x.shape[0] if weights is None else float(np.sum(weights))
-        net = self.net_ = self.net_.with_l2(float(self.alpha) / total)
-        here = net.placement
-        w = None if weights is None else net.batch.checked_weights(here.floats(weights), x.shape[0])
-        x, t = net.batch.checked_data(x, t)
-        target = net.batch.target_rows(t)
-        shapes = {key: tuple(p.shape) for key, p in net.params.items()}
-
-        def unpack(flat: np.ndarray) -> None:
-            ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
-            parts = np.split(flat, ends[:-1])
-            for (key, shape), part in zip(shapes.items(), parts, strict=True):
-                net.params[key] = net.placed(part.reshape(shape))
-
-        def pack(params: Params) -> np.ndarray:
-            parts = [here.to_host(params[key]).ravel() for key in shapes]
-            return np.concatenate(parts).astype(np.float64)
-
-        def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
-            unpack(flat)
-            with here.quietly():
-                loss, gradient = net.backpropagate(net.params, x, target, None, w)
-            return float(here.to_host(loss)), pack(gradient)
-
-        start = pack(net.params)
-        self.n_iter_, self.loss_ = 0, math.nan
-
-        def after_iteration(intermediate_result: Any) -> None:
-            nonlocal start
-            start, self.loss_ = intermediate_result.x.copy(), float(intermediate_result.fun)
-            self.n_iter_ += 1
-            if self.verbose:
-                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
-
-        try:
-            result = scipy.optimize.minimize(
-                loss_and_gradient,
-                start,
-                method="L-BFGS-B",
-                jac=True,
-                callback=after_iteration,
-                options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
+    def _hold_out(
+        self, rows: Rows, labels: np.ndarray | None, rng: np.random.RandomState
+    ) -> tuple[Rows, Callable[[MLP], float]]:
+        """Set rows aside for validation: return the others, and a net's score on those."""
+        one_column = labels is not None and self.n_outputs_ == 1
+        training, held_out = train_test_split(
+            np.arange(rows.count),
+            random_state=rng,
+            test_size=self.validation_fraction,
+            stratify=labels if one_column else None,
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                f"the validation set is too small: validation_fraction="
+                f"{self.validation_fraction} of {rows.count} rows are {len(held_out)}"
             )
-        except KeyboardInterrupt:
-            unpack(start)  # of the last iteration, not of a step that was being tried
-            warnings.warn("Training interrupted by user.", stacklevel=4)
-            return
-        unpack(result.x)
-        check_finite(net)
-        self.n_iter_ = min(int(result.nit), self.max_iter)
-        self.loss_ = float(result.fun)
-        if result.status != 0:
-            warnings.warn(
-                f"lbfgs failed to converge after {result.nit} iteration(s) (status="
-                f"{result.status}): {result.message}. It may help to increase max_iter, or to "
-                "scale the data",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        here = self.net_.placement
+        validation = rows.take(held_out, here)
+        target = here.to_host(validation.t)
 
-    def _finish(self) -> None:
-        """Set the attributes that come of the epochs."""
+        def score(net: MLP) -> float:
+            prediction = here.to_host(net.predict(validation.x))
+            return self._score(target, prediction, validation.weights)
+
+        return rows.take(training, here), score
+
+    def _set_attributes_of_epochs(self) -> None:
         epochs = self._epochs
         if self.solver == "lbfgs":
             return
@@ -309,99 +294,18 @@ class BaseMLP(BaseEstimator, abc.ABC):
         self.best_validation_score_ = epochs.best_score if stopping else None
 
     @abc.abstractmethod
-    def _read_target(
-        self, y: Array, here: Placement, first: bool, classes: Any
-    ) -> tuple[Array, str, int, np.ndarray | None]:
-        """Return the target in its place, xpnet's output, its columns, and labels on the host."""
+    def _read_target(self, y: Array, here: Placement, first: bool, classes: Any) -> Target:
+        """Make of y what the net is to learn, or raise where it does not suit."""
+
+    @abc.abstractmethod
+    def _class_weights(self, labels: np.ndarray | None, incremental: bool) -> np.ndarray | None:
+        """Return the weight of each row's class on the host; None where there are none."""
 
     @abc.abstractmethod
     def _score(
         self, target: np.ndarray, prediction: np.ndarray, weights: np.ndarray | None
     ) -> float:
         """Accuracy or R² of what the net has predicted, on the host; NaN where it is no number."""
-
-    # --- parameters --------------------------------------------------------------------------
-
-    def _check_parameters(self) -> None:
-        """Raise where a parameter is not what it should be; nothing has been done then."""
-        if isinstance(self, RegressorMixin):
-            known(LOSSES, self.loss, "loss")
-        known(NAMES, self.activation, "activation")
-        known(dict.fromkeys(SOLVERS), self.solver, "solver")
-        known(dict.fromkeys(SCHEDULES), self.learning_rate, "learning_rate")
-        _hidden(self.hidden_layer_sizes)
-        for name in ("alpha", "tol", "power_t"):
-            finite_number(getattr(self, name), name, minimum=0.0)
-        finite_number(self.learning_rate_init, "learning_rate_init", minimum=0.0, exclusive=True)
-        for name in ("max_iter", "max_fun"):
-            positive_integer(getattr(self, name), name)
-        if self.n_iter_no_change != math.inf:
-            positive_integer(self.n_iter_no_change, "n_iter_no_change")
-        if self.batch_size != "auto":
-            positive_integer(self.batch_size, "batch_size")
-        below_one(self.validation_fraction, "validation_fraction")
-        if below_one(self.dropout, "dropout") and self.solver == "lbfgs":
-            raise ValueError(
-                "dropout needs the solver 'sgd' or 'adam': 'lbfgs' minimises one function, and "
-                "with dropout it is another one each time"
-            )
-        self._optimizer()
-        if self.xp is not None and not isinstance(self.xp, str):
-            raise TypeError(
-                "xp must be a name such as 'torch', not a "
-                f"{type(self.xp).__name__}: an estimator's parameters are copied and pickled"
-            )
-
-    def _optimizer(self) -> Optimizer:
-        if self.solver == "adam":
-            return ScikitAdam(self.beta_1, self.beta_2, self.epsilon)
-        if self.momentum == 0:
-            return SGD()
-        return (Nesterov if self.nesterovs_momentum else Momentum)(self.momentum)
-
-    def _batch_size(self, n: int) -> int:
-        if self.batch_size == "auto":
-            return min(200, n)
-        if self.batch_size > n:
-            warnings.warn(
-                f"Got `batch_size` {self.batch_size}, larger than the sample size {n}. "
-                "It is going to be clipped",
-                stacklevel=5,
-            )
-        return min(int(self.batch_size), n)
-
-    def _weights(
-        self, sample_weight: Any, labels: np.ndarray | None, n: int, incremental: bool
-    ) -> np.ndarray | None:
-        """Weights of the rows on the host, None where all are the same."""
-        weights: np.ndarray | None = None
-        if sample_weight is not None:
-            if np.isscalar(sample_weight):
-                sample_weight = np.full(n, sample_weight)
-            weights = check_array(
-                on_host(sample_weight), ensure_2d=False, dtype=float, input_name="sample_weight"
-            )
-            if weights.ndim != 1:
-                raise ValueError(f"Sample weights must be 1D array or scalar, not {weights.ndim}D")
-            if weights.shape != (n,):
-                raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(n,)}!")
-            if weights.min(initial=0.0) < 0.0:
-                raise ValueError(f"sample_weight must be at least 0, not {weights.min():g}")
-            if not weights.any():
-                raise ValueError("Sample weights must contain at least one non-zero number.")
-        class_weight = getattr(self, "class_weight", None)
-        if class_weight is None:
-            return weights
-        if incremental and class_weight == "balanced":
-            raise ValueError(
-                "class_weight='balanced' needs all of y, and partial_fit has a part: give "
-                "compute_class_weight's result as a dict"
-            )
-        if labels is None:
-            raise ValueError("class_weight is for one label a row; y has several")
-        y = on_host(self.classes_)[labels]
-        by_class: np.ndarray = compute_sample_weight(class_weight, y)
-        return by_class if weights is None else weights * by_class
 
     # --- where things are --------------------------------------------------------------------
 
@@ -428,123 +332,74 @@ class BaseMLP(BaseEstimator, abc.ABC):
             return  # everything is NumPy outside, whatever it was
         here = self.net_.placement
         fitted = "numpy" if self._fitted_on_numpy else f"{here.backend.name} on {here.device}"
-        if library is None:
-            same, came = self._fitted_on_numpy, "numpy"
-        else:
-            same = not self._fitted_on_numpy and library.xp is here.xp
-            same = same and library.device == here.device
-            came = f"{library.backend.name} on {library.device}"
-        if not same:
+        came = "numpy" if library is None else f"{library.backend.name} on {library.device}"
+        if came != fitted:
             raise ValueError(
                 f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace "
                 f"and the same device as those passed to fit(): expected {fitted}, not {came}"
             )
+
+    def _validated(self, X: Any, library: Placement | None, **options: Any) -> Any:
+        """Return X, and y where there is one, as scikit-learn checks them."""
+        sparse, dtypes = ("csr", "csc"), float_dtypes(library)
+        return validate_data(self, X, accept_sparse=sparse, dtype=dtypes, **options)
 
     def _predicted(self, X: Any, method: str) -> Array:
         """The net's predictions, (rows, outputs), where X is."""
         check_is_fitted(self, "net_")
         library = library_and_place(X)
         self._check_same(library, method)
-        X = validate_data(
-            self, X, accept_sparse=("csr", "csc"), dtype=float_dtypes(library), reset=False
-        )
+        X = self._validated(X, library, reset=False)
         prediction = self.net_.predict(moved(X, self.net_.placement))
         return prediction if library is not None else self.net_.placement.to_host(prediction)
-
-    def _outward(self, array: Array) -> Array:
-        return self.net_.placement.to_host(array) if self._fitted_on_numpy else array
 
     # --- copies ------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "net_" in state:
-            net = state["net_"]
-            here, to_host = net.placement, net.placement.to_host
-            state["net_"] = {
-                "layer_sizes": net.layer_sizes,
-                "activation": net.activation.name,
-                "output": net.output.name,
-                "l2": net.l2,
-                "dtype": here.dtype_name,
-                "xp": here.backend.name,
-                "device": None if here.backend.name == "numpy" else here.device_info().id,
-                "params": tree_on_host(net.params, to_host),
-            }
-            epochs = object.__new__(Epochs)
-            epochs.__dict__.update(self._epochs.__dict__)
-            epochs.optimizer = tree_on_host(epochs.optimizer, to_host)
-            state["_epochs"] = epochs
+            state["net_"] = plain(self.net_)
+            state["_epochs"] = self._epochs.with_optimizer(copied_to_host)
             if "classes_" in state:
                 state["classes_"] = on_host(state["classes_"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        told = state.get("net_")
-        if told is not None:
+        saved = state.get("net_")
+        if saved is not None:
             try:
-                here = place(told["xp"], told["device"], told["dtype"])
+                here = place(saved["xp"], saved["device"], saved["dtype"])
             except (BackendNotAvailable, ValueError, RuntimeError) as error:
                 warnings.warn(
-                    f"the estimator was fitted on {told['xp']}, which this machine cannot run "
+                    f"the estimator was fitted on {saved['xp']}, which this machine cannot run "
                     f"({error}); it is on NumPy now",
                     stacklevel=2,
                 )
-                here = place(dtype=told["dtype"])
+                here = place(dtype=saved["dtype"])
                 state["_fitted_on_numpy"] = True
-            net = bare_net(
-                told["layer_sizes"], told["activation"], told["output"], told["l2"], here
-            )
-            net.params = {key: net.placed(p) for key, p in told["params"].items()}
-            state["net_"] = net
-            epochs = state["_epochs"]
-            epochs.optimizer = tree_on_device(epochs.optimizer, net.placed)
+            net = state["net_"] = from_plain(saved, here)
+            state["_epochs"] = state["_epochs"].with_optimizer(placed_in(net))
             if not state["_fitted_on_numpy"] and "classes_" in state:
                 state["classes_"] = placed_classes(state["classes_"], here)
         super().__setstate__(state)
 
     def __sklearn_array_api_convert__(self, converter: Callable[[Array], Array]) -> Self:
         """Return a copy whose arrays were moved: for scikit-learn's `move_estimator_to`."""
-        moved: Self = clone(self)
-        moved.__dict__.update(self.__dict__)
+        copied: Self = clone(self)
+        copied.__dict__.update(self.__dict__)
         if hasattr(self, "net_"):
-            sample = converter(next(iter(self.net_.params.values())))
-            here = placement_of(sample)
-            moved._fitted_on_numpy = here.backend.name == "numpy"
-            moved.net_ = self.net_.to(here.xp, here.device)
-            to_host = self.net_.placement.to_host
-            moved._epochs = object.__new__(Epochs)
-            moved._epochs.__dict__.update(self._epochs.__dict__)
-            slots = tree_on_host(self._epochs.optimizer, to_host)
-            moved._epochs.optimizer = tree_on_device(slots, moved.net_.placed)
+            here = placement_of(converter(next(iter(self.net_.params.values()))))
+            copied._fitted_on_numpy = here.backend.name == "numpy"
+            copied.net_ = self.net_.to(here.xp, here.device)
+            on_the_host = self._epochs.with_optimizer(copied_to_host)
+            copied._epochs = on_the_host.with_optimizer(placed_in(copied.net_))
             if hasattr(self, "classes_"):
-                moved.classes_ = placed_classes(on_host(self.classes_), here)
-        return moved
+                copied.classes_ = placed_classes(on_host(self.classes_), here)
+        return copied
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
-
-
-# --- arrays ----------------------------------------------------------------------------------
-
-
-# --- nets ------------------------------------------------------------------------------------
-
-
-def is_stochastic(estimator: BaseMLP) -> bool:
-    if estimator.solver == "lbfgs":
-        raise AttributeError(
-            "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
-        )
-    return True
-
-
-def _hidden(sizes: Any) -> tuple[int, ...]:
-    entries = sizes if hasattr(sizes, "__iter__") else [sizes]
-    return tuple(positive_integer(size, "every entry of hidden_layer_sizes") for size in entries)
-
-

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ..arrays import Params, mapped
 from ..network.mlp import MLP
-from ..optimizers import Adam
+from ..optimizers import SGD, Adam, Momentum, Nesterov, Optimizer
 from ..training.callbacks import Progress
-from ..training.plan import BLOCK_STEPS
-from .arrays import copied
+from ..training.history import History
+from ..training.plan import BLOCK_STEPS, Plan, Watch
+from ..training.session import Session
 
 
 class ScikitAdam(Adam):
     """Adam as scikit-learn has it: ε is added to √v, not to √v̂ (section 2 of the paper)."""
 
     def coefficients(self, steps: np.ndarray, learning_rates: np.ndarray) -> np.ndarray:
+        """Return Adam's own numbers of each step, but for the one with ε."""
         numbers = super().coefficients(steps, learning_rates)
         numbers[:, 2] = self.epsilon / math.sqrt(1.0 - self.beta_2)
         return numbers
+
+
+def optimizer_of(estimator: Any) -> Optimizer:
+    """Return the optimizer that an estimator's parameters name, or raise."""
+    if estimator.solver == "adam":
+        return ScikitAdam(estimator.beta_1, estimator.beta_2, estimator.epsilon)
+    if estimator.momentum == 0:
+        return SGD()
+    kind = Nesterov if estimator.nesterovs_momentum else Momentum
+    return kind(estimator.momentum)
 
 
 class Epochs:
     """What happens at the end of an epoch; also the learning rate, which depends on it.
 
     It is the callback of a training whose blocks are whole epochs, and is kept from one call of
-    `partial_fit` to the next.
+    `partial_fit` to the next, and in pickles.
     """
 
     def __init__(self, estimator: Any) -> None:
@@ -46,25 +61,20 @@ class Epochs:
         self.optimizer.clear()
 
     def watch(
-        self,
-        estimator: Any,
-        rows: int,
-        steps: int,
-        score: Callable[[MLP], float] | None,
-        net: MLP,
-    ) -> Epochs:
-        """Return the callback of a call of `fit` or `partial_fit`: epochs of so many rows, steps.
+        self, estimator: Any, rows: int, steps: int, score: Callable[[MLP], float] | None, net: MLP
+    ) -> None:
+        """Begin a call of `fit` or `partial_fit`: epochs of so many rows, in so many steps.
 
         `score` is that of the validation set.
         """
-        self._e, self._rows, self._steps, self._score = estimator, rows, steps, score
-        each = estimator.verbose or score is not None or estimator.learning_rate == "invscaling"
-        several = 1 if each else min(estimator.n_iter_no_change + 1, BLOCK_STEPS // steps)
-        self._several = max(1, int(several))
+        self._estimator, self._rows, self._steps, self._score = estimator, rows, steps, score
+        one = estimator.verbose or score is not None or estimator.learning_rate == "invscaling"
+        self._epochs_in_a_block = max(
+            1, 1 if one else int(min(estimator.n_iter_no_change + 1, BLOCK_STEPS // steps))
+        )
         self.done, self.converged = 0, False
         self._losses: list[float] = []  # of the epoch that has not ended
-        self._best = copied(net) if score is not None else None
-        return self
+        self._best = None if score is None else _copied_parameters(net)
 
     def block(self, done: int) -> int:
         """Return the steps of the next block: of several epochs where none can be the last.
@@ -73,7 +83,8 @@ class Epochs:
         the end of a block (a device, this callback) then waits less often. `fit` may make it
         shorter, and an epoch of several blocks.
         """
-        return self._steps * (self._several if self.since == 0 else 1) - done % self._steps
+        epochs = self._epochs_in_a_block if self.since == 0 else 1
+        return self._steps * epochs - done % self._steps
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the learning rate of each step: of the current epoch, that is."""
@@ -90,7 +101,7 @@ class Epochs:
 
     def _end(self, loss: float, net: MLP) -> None:
         """End an epoch."""
-        e = self._e
+        e = self._estimator
         self.done += 1
         self.samples += self._rows
         self.loss_curve.append(loss)
@@ -110,18 +121,19 @@ class Epochs:
                 self.since = 0
 
     def _validate(self, net: MLP, score_of: Callable[[MLP], float]) -> bool:
+        """Whether the score of the validation set has improved; the best weights are kept."""
         score = score_of(net)
         self.scores.append(score)
-        if self._e.verbose:
+        if self._estimator.verbose:
             print(f"Validation score: {score:f}")
-        better = not score < self.best_score + self._e.tol
+        better = not score < self.best_score + self._estimator.tol
         if score > self.best_score:
-            self.best_score, self._best = score, copied(net)
+            self.best_score, self._best = score, _copied_parameters(net)
         return better
 
     def _stops(self) -> bool:
         """Whether an epoch without improvement, the last of several, ends the training."""
-        e = self._e
+        e = self._estimator
         what = "Training loss" if self._score is None else "Validation score"
         text = (
             f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} "
@@ -129,24 +141,57 @@ class Epochs:
         )
         adaptive = e.solver == "sgd" and e.learning_rate == "adaptive"
         stops = not adaptive or self.rate <= 1e-6
-        if not stops:
+        if stops:
+            text += " Learning rate too small. Stopping." if adaptive else " Stopping."
+        else:
             self.rate /= 5.0
             text += f" Setting learning rate to {self.rate:f}"
-        elif adaptive:
-            text += " Learning rate too small. Stopping."
-        else:
-            text += " Stopping."
         if e.verbose:
             print(text)
         return stops
 
+    def with_optimizer(self, function: Callable[[Any], Any]) -> Epochs:
+        """Return a copy, each array and number of the optimizer put through a function."""
+        other = copy.copy(self)
+        other.optimizer = mapped(function, self.optimizer)
+        return other
+
     def finish(self, net: MLP) -> None:
-        """Give a net the best weights, where a validation set has told which these are."""
+        """Give a net the best weights where a validation set says which; forget the call."""
         if self._best is not None:
             net.params.update(self._best)
         self._score = self._best = None
         self._losses = []
-        del self._e
+        del self._estimator
+
+
+def _copied_parameters(net: MLP) -> Params:
+    parameters: Params = mapped(net.placement.copy, net.params)
+    return parameters
+
+
+def steps_and_batch_size(batch_size: int | str, n: int) -> tuple[int, int]:
+    """Return the steps of an epoch of n rows, as many as scikit-learn's, and its batches' size."""
+    most = 200 if batch_size == "auto" else int(batch_size)
+    if batch_size != "auto" and most > n:
+        warnings.warn(
+            f"Got `batch_size` {batch_size}, larger than the sample size {n}. "
+            "It is going to be clipped",
+            stacklevel=5,  # the line that calls the estimator
+        )
+    steps = math.ceil(n / min(most, n))
+    return steps, math.ceil(n / steps)
+
+
+def trained(plan: Plan, epochs: Epochs) -> History:
+    """Train in blocks of whole epochs, from where the optimizer was; return the record."""
+    watch = Watch(callbacks=[epochs], block_steps=epochs.block)
+    session = Session(plan, watch, optimizer_state=epochs.optimizer)
+    with session.under_way() as blocks:
+        for block in blocks:
+            if session.report(block, session.run(block)):
+                break
+    return session.history
 
 
 def orders(n: int, rng: np.random.RandomState) -> Callable[[], np.ndarray]:

@@ -80,8 +80,10 @@ class Checkpoint:
 
 
 def checkpoint_of(words: dict[str, Any]) -> Checkpoint | None:
-    """Take what a call of `fit` says of checkpoints out of its keywords: a `Checkpoint`, or a path
-    and the words of version 0.1 (`checkpoint_every`, `checkpoint_errors`, `resume`).
+    """Take what a call of `fit` says of checkpoints out of its keywords.
+
+    That is a `Checkpoint`, or a path and the words of version 0.1: `checkpoint_every`,
+    `checkpoint_errors`, `resume`.
     """
     checkpoint = words.pop("checkpoint", None)
     older = [name for name in ("checkpoint_every", "checkpoint_errors", "resume") if name in words]
