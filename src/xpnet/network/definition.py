@@ -133,6 +133,12 @@ class Definition:
             "l2": self.l2,
         }
 
+    def refuse_own_layers(self) -> None:
+        """Raise ValueError where a file could not bring a layer back."""
+        for layer in self.layers:
+            if type(layer) not in (*LAYERS.values(), Elementwise):
+                raise ValueError(f"a file cannot hold a layer of your own, such as {layer!r}")
+
     @property
     def sizes(self) -> str:
         """Words for an error about its size."""
@@ -233,7 +239,8 @@ def _refuse_unknown(described: Mapping[str, Any], activation: Activation | None)
 
 def _restored(entry: Any, activation: Activation | None) -> Layer:
     if isinstance(entry, str):
-        return layer_of(activation if activation and activation.name == entry else entry)
+        own = activation is not None and (activation.name == entry or entry not in ACTIVATIONS)
+        return layer_of(activation if own else entry)
     fields = dict(entry)
     return known(LAYERS, fields.pop("layer"), "layer")(**fields)
 
@@ -241,12 +248,9 @@ def _restored(entry: Any, activation: Activation | None) -> Layer:
 def _described(layer: Layer) -> Any:
     if isinstance(layer, Elementwise):
         return layer.function.name
-    name = next((name for name, kind in LAYERS.items() if type(layer) is kind), None)
-    if name is None:
-        raise ValueError(f"a file cannot hold a layer of your own, such as {layer!r}")
-    assert dataclasses.is_dataclass(layer)
-    shown = [field.name for field in dataclasses.fields(layer) if field.repr]
-    return {"layer": name, **{field: getattr(layer, field) for field in shown}}
+    fields = dataclasses.fields(layer) if dataclasses.is_dataclass(layer) else ()
+    values = {field.name: getattr(layer, field.name) for field in fields if field.repr}
+    return {"layer": type(layer).__name__, **values}
 
 
 def _is_own(activation: Activation) -> bool:

@@ -468,7 +468,8 @@ class Network:
         Raises
         ------
         ValueError
-            The parameters are no longer those of the net: other keys, shapes or dtypes.
+            The parameters are no longer those of the net: other keys, shapes or dtypes. Or a
+            layer is of a class of your own.
         OSError
             The file cannot be written; an existing one is as it was.
 
@@ -490,6 +491,7 @@ class Network:
         wrong = wrong_params(arrays, self.definition.shapes, self.placement.dtype_name)
         if wrong:
             raise ValueError(f"params {wrong}")
+        self.definition.refuse_own_layers()
         save_arrays(path, arrays, self.description())
 
     def description(self) -> dict[str, Any]:
