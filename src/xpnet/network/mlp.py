@@ -396,7 +396,8 @@ class MLP:
         if gradient is None:
             _, gradient = self.backpropagate(self.params, x, target)
         params = self.params
-        point = Point(params, self.activation, self.output, *self.forward(params, x), target)
+        activations = [self.activation] * (self.depth - 1)
+        point = Point(params, activations, self.output, *self.forward(params, x), target)
         return check_point(point, gradient, self.l2, self.placement.to_host)
 
     def to(self, xp: Any = None, device: Any = None, dtype: Any = None) -> Self:
@@ -575,14 +576,16 @@ class MLP:
         """Compute what `backpropagate` does, by central differences; nothing waits."""
         logits, z, a = self.forward(params, x)
         loss, _ = self.output.loss(logits, target)
-        point = Point(params, self.activation, self.output, logits, z, a, target)
+        activations = [self.activation] * (self.depth - 1)
+        point = Point(params, activations, self.output, logits, z, a, target)
         gradient = self._add_l2(structured.gradient(point, scale=scale), params, scale)
         return self._with_l2(loss, params), gradient
 
     def _structured(
         self, params: Params, x: Array, target: Array, step: float | None = None
     ) -> Params:
-        point = Point(params, self.activation, self.output, *self.forward(params, x), target)
+        activations = [self.activation] * (self.depth - 1)
+        point = Point(params, activations, self.output, *self.forward(params, x), target)
         gradient = structured.gradient(point, step=step, read=self.placement.to_host)
         return self._add_l2(gradient, params)
 
