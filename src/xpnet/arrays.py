@@ -64,6 +64,16 @@ def item_bytes(x: Any) -> int:
     return int(array_namespace(x).finfo(x.dtype).bits) // 8
 
 
+def epsilon(x: Any) -> float:
+    """Return the rounding unit of a floating-point array's dtype."""
+    return float(array_namespace(x).finfo(x.dtype).eps)
+
+
+def smallest_normal(x: Any) -> float:
+    """Return the smallest number of a floating-point array's dtype that has all its digits."""
+    return float(array_namespace(x).finfo(x.dtype).smallest_normal)
+
+
 def all_finite(xp: Any, x: Any, dtype: Any = None) -> bool:
     """Whether no value is NaN or infinite, also in a narrower dtype.
 

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
-from ..arrays import Host, is_kind, refuse_other_than_array
+from ..arrays import (
+    Array,
+    Host,
+    array_namespace,
+    epsilon,
+    is_kind,
+    library_of,
+    refuse_other_library,
+    refuse_other_than_array,
+    smallest_normal,
+)
 from ..checks import finite_number, positive_integer, seed_or_none
 from .noise import (
-    OWN_ROUNDING,
+    GRADIENT_ROUNDING,
     SAFETY,
-    eps_of,
     levels_of,
     measured_noise,
     on_host,
+    placed_like,
     refuse_reduced_precision,
-    tiny_of,
 )
-from .numerical import MAX_BYTES, Sampler, as_dict, default_step
+from .numerical import MAX_BYTES, Sampler, as_dict, entry_steps
 from .report import Entry, GradientReport
 from .verdict import Comparison, report_of
-
-# --- any function ----------------------------------------------------------------------------
 
 
 def check_gradient(
@@ -107,227 +113,229 @@ def check_gradient(
         return GradientReport("not deterministic", {}, (), method, {})
     rng = np.random.default_rng(seed)
     noise = measured_noise(sampler, rng)
-    if directions is None:
-        found = {
-            name: _every_entry(sampler, name, expected[name], step, value, noise)
-            for name in sampler.arrays
-        }
-        method = "every entry, by central differences with two steps"
-    else:
-        found = {
-            name: _random_directions(sampler, name, expected[name], step, value, noise,
-                                     directions, rng)
-            for name in sampler.arrays
-        }  # fmt: skip
+    found, at = {}, {}
+    for name, given in expected.items():
+        check = _ArrayCheck(sampler, name, given, step, value, noise)
+        label = "x" if name is None else str(name)
+        at[label] = check.at
+        if directions is None:
+            found[label] = check.every_entry()
+        else:
+            found[label] = check.random_directions(directions, rng)
+    method = "every entry, by central differences with two steps"
+    if directions is not None:
         method = "random directions, by central differences"
-    at = {_label(name): on_host(array) for name, array in sampler.arrays.items()}
-    found = {_label(name): comparison for name, comparison in found.items()}
     return report_of(found, at, f"{method}; noise of f {noise:.1e}")
 
 
-def _every_entry(
-    sampler: Sampler, name: Any, expected: Host, step: float | None, value: float, sigma: float
-) -> Comparison:
-    x = sampler.arrays[name]
-    xp = array_namespace(x)
-    h = default_step(x, 1 / 5) if step is None else xp.full_like(x, step)
-    slopes, bends = [], []
-    for factor in (1.0, 0.5):
-        up, down = x + factor * h, x - factor * h
-        high, low = (on_host(sampler.each(name, moved)) for moved in (up, down))
-        taken = on_host(up - down)
-        slopes.append((high - low) / taken)
-        bends.append((high + low - 2 * value) / (0.5 * taken))
-    if not all(np.all(np.isfinite(slope)) for slope in slopes):
-        raise ValueError("f returned NaN or infinity for an entry of x moved by the step")
-    numerical, noise, kink = map(np.asarray, _extrapolated(slopes, bends, sigma, on_host(h)))
-    own = OWN_ROUNDING * eps_of(x) * np.max(np.abs(numerical)) + tiny_of(x)
-    found = Comparison(expected, numerical, np.asarray(noise + own), kink, expected.shape)
-    along = _Along(sampler, name, expected, step, value, sigma)
-    for index in np.argwhere(found.failed() & np.isfinite(expected)):
-        at = tuple(index)
-        direction = np.zeros(expected.shape)
-        direction[at] = unit = along.scale[at]
-        given, measured, *bounds = along.again(
-            direction, (expected[at] * unit, numerical[at] * unit, 0.0, 0.0)
-        )
-        # `given` has the move that was taken, which rounding has changed.
-        numerical[at] = expected[at] + (measured - given) / unit
-        found.noise[at], found.kink[at] = (bound / unit for bound in bounds)
-    return found
+class _Slope(NamedTuple):
+    """Along a direction: the slope that was given, the one measured, and what explains an error."""
+
+    given: float
+    measured: float
+    noise: float
+    kink: float
+
+    @property
+    def error(self) -> float:
+        """The size of the difference."""
+        return abs(self.given - self.measured)
+
+    @property
+    def excess(self) -> float:
+        """The error over what noise and a kink explain: above 1 is a failure."""
+        if self.noise + self.kink == 0:
+            return math.inf if self.error else 0.0
+        return self.error / (self.noise + self.kink)
 
 
-def _extrapolated(
-    slopes: list[Any], bends: list[Any], sigma: float, h: Any
-) -> tuple[Any, Any, Any]:
-    """Derivative, its noise floor and what a kink may do to it, from steps h and h/2.
+class _ArrayCheck:
+    """The check of one array: `f` at moved copies of it, against the gradient under test.
 
-    A smooth function's second difference over h halves with h, and its slopes agree to h²; with
-    a kink within the step one of the two is broken by a good part of the slope's jump.
+    Parameters
+    ----------
+    sampler : Sampler
+    name : hashable
+        The array's name in `sampler`.
+    expected : ndarray
+        The gradient under test.
+    step : float or None
+    value, noise : float
+        Of `f` at x.
     """
-    numerical = (4.0 * slopes[1] - slopes[0]) / 3.0
-    rounding = SAFETY * 2.0 * sigma / h
-    change = np.abs(slopes[1] - slopes[0])
-    broken = np.abs(2.0 * bends[1] - bends[0])
-    kink = broken + 2.0 * change
-    bent = np.abs(bends[0]) + np.abs(bends[1])
-    found = (broken + change > 0.05 * bent) & (kink > 4.0 * rounding)
-    return numerical, rounding + change / 3.0, np.where(found, kink, 0.0)
-
-
-def _random_directions(
-    sampler: Sampler,
-    name: Any,
-    expected: Host,
-    step: float | None,
-    value: float,
-    sigma: float,
-    count: int,
-    rng: np.random.Generator,
-) -> Comparison:
-    along = _Along(sampler, name, expected, step, value, sigma)
-    tried = []
-    entry = None
-    for _ in range(count):
-        direction = rng.choice([-1.0, 1.0], size=expected.shape) * along.scale
-        tried.append(along(direction))
-        if entry is None and _excess(tried[-1]) > 1:
-            entry = _bisected(along, direction)
-    gradient, numerical, noise, kink = (np.asarray(v) for v in zip(*tried, strict=True))
-    return Comparison(gradient, numerical, noise, kink, expected.shape, entry)
-
-
-# Along a direction: the slope that was given, the one measured, its noise, what a kink may do.
-_Slope = tuple[float, float, float, float]
-
-
-class _Along:
-    """Slopes of `f` along directions of one array."""
 
     def __init__(
         self, sampler: Sampler, name: Any, expected: Host, step: float | None, value: float,
-        sigma: float,
+        noise: float,
     ) -> None:  # fmt: skip
         self.sampler, self.name, self.x = sampler, name, sampler.arrays[name]
-        self.expected, self.value, self.sigma = expected, value, sigma
-        self.step = eps_of(self.x) ** 0.2 if step is None else step
-        size = np.abs(on_host(self.x))
+        self.expected, self.step, self.value, self.noise = expected, step, value, noise
+        self.at = on_host(self.x)
+        size = np.abs(self.at)
         self.scale = np.where(size > 1, size, 1.0) if step is None else np.ones_like(size)
-        self.level = 0
 
-    def __call__(self, direction: Host) -> _Slope:
-        """Take the step that leaves the least error; the finer ones are tried in turn."""
-        best, self.level = self.at(direction, 0), 0
+    def every_entry(self) -> Comparison:
+        """Compare every entry; those that fail are measured again."""
+        h = entry_steps(self.x, self.step, 1 / 5)
+        slopes, bends = [], []
+        for factor in (1.0, 0.5):
+            up, down = self.x + factor * h, self.x - factor * h
+            high, low = (on_host(self.sampler.each(self.name, moved)) for moved in (up, down))
+            taken = on_host(up - down)
+            slopes.append((high - low) / taken)
+            bends.append((high + low - 2 * self.value) / (0.5 * taken))
+        if not all(np.all(np.isfinite(slope)) for slope in slopes):
+            raise ValueError("f returned NaN or infinity for an entry of x moved by the step")
+        rounding = _slope_noise(self.noise, on_host(h))
+        numerical, noise, kink = map(np.asarray, _extrapolated(slopes, bends, rounding))
+        of_gradient = GRADIENT_ROUNDING * epsilon(self.x) * np.max(np.abs(numerical))
+        noise = np.asarray(noise + (of_gradient + smallest_normal(self.x)))
+        found = Comparison(self.expected, numerical, noise, kink, self.expected.shape)
+        for index in np.argwhere(found.failed() & np.isfinite(self.expected)):
+            self._measure_again(found, tuple(index))
+        return found
+
+    def _measure_again(self, found: Comparison, at: tuple[int, ...]) -> None:
+        """Replace what was found for one entry by the slope along its axis."""
+        direction = np.zeros(self.expected.shape)
+        direction[at] = unit = self.scale[at]
+        error = abs(self.expected[at] * unit - found.numerical[at] * unit)
+        given, measured, *bounds = self._finest_slope(direction, error, 0)
+        # `given` has the move that was taken, which rounding has changed.
+        found.numerical[at] = self.expected[at] + (measured - given) / unit
+        found.noise[at], found.kink[at] = (bound / unit for bound in bounds)
+
+    def random_directions(self, count: int, rng: np.random.Generator) -> Comparison:
+        """Compare along random signs; the first direction that fails is searched for an entry."""
+        tried, entry = [], None
+        for _ in range(count):
+            direction = rng.choice([-1.0, 1.0], size=self.expected.shape) * self.scale
+            slope, level = self._best_slope(direction)
+            tried.append(slope)
+            if entry is None and slope.excess > 1:
+                entry = self._failing_entry(direction, level)
+        given, numerical, noise, kink = (np.asarray(v) for v in zip(*tried, strict=True))
+        return Comparison(given, numerical, noise, kink, self.expected.shape, entry)
+
+    def _best_slope(self, direction: Host) -> tuple[_Slope, int]:
+        """Take the step that leaves the least error, and return its level too.
+
+        The finer ones are tried in turn.
+        """
+        best, best_level = self._slope(direction, 0), 0
         for level in range(1, 8):
-            found = self.at(direction, level)
-            if found[2] + found[3] < best[2] + best[3]:
-                best, self.level = found, level
+            found = self._slope(direction, level)
+            if found.noise + found.kink < best.noise + best.kink:
+                best, best_level = found, level
             elif level > 2:
                 break
-        return self.again(direction, best) if _excess(best) > 1 else best
+        if best.excess > 1:
+            best = self._finest_slope(direction, best.error, best_level)
+        return best, best_level
 
-    def again(self, direction: Host, found: _Slope) -> _Slope:
+    def _finest_slope(self, direction: Host, error: float, level: int) -> _Slope:
         """Measure a slope that fails again, with the finest step that can still tell.
 
         Several kinks within a step may hide each other; a finer step leaves them behind. And f
         may round more where it is moved to than at x, where it may be 0: its noise there counts.
         """
-        error = abs(found[0] - found[1])
-        level = self.level
-        while level < 8 and self._rounding(level + 1) < error / 4:
+        while level < 8 and _slope_noise(self.noise, self._step(level + 1)) < error / 4:
             level += 1
-        given, measured, noise, kink = self.at(direction, level)
-        if kink == 0 and math.isfinite(noise):
-            h = self.step * 4.0**-level
-            values = [self._moved(0.25 * k * h * direction) for k in range(-4, 5)]
-            # With a spacing of h/4 what is smooth drops out from the fifth difference on.
-            noise += SAFETY * 2.0 * max(levels_of(values, 5)) / h
-        return given, measured, noise, kink
+        found = self._slope(direction, level)
+        if found.kink != 0 or not math.isfinite(found.noise):
+            return found
+        h = self._step(level)
+        moves = (placed_like(self.x, 0.25 * k * h * direction) for k in range(-4, 5))
+        values = [self._value(self.x + move) for move in moves]
+        # With a spacing of h/4 what is smooth drops out from the fifth difference on.
+        return found._replace(noise=found.noise + _slope_noise(max(levels_of(values, 5)), h))
 
-    def _moved(self, move: Host) -> float:
-        xp = array_namespace(self.x)
-        moved = self.x + xp.asarray(move, dtype=self.x.dtype, device=device(self.x))
-        return float(self.sampler.at({self.name: moved}))
-
-    def at(self, direction: Host, level: int) -> _Slope:
-        """Measure with the step divided by 4 so many times."""
-        xp, h = array_namespace(self.x), self.step * 4.0**-level
+    def _slope(self, direction: Host, level: int) -> _Slope:
+        """Measure with the step of a level."""
+        h = self._step(level)
         slopes, bends, given = [], [], []
         for t in (h, h / 2):
-            move = xp.asarray(t * direction, dtype=self.x.dtype, device=device(self.x))
+            move = placed_like(self.x, t * direction)
             up, down = self.x + move, self.x - move
-            high, low = (float(self.sampler.at({self.name: moved})) for moved in (up, down))
+            high, low = self._value(up), self._value(down)
             slopes.append((high - low) / (2 * t))
             bends.append((high + low - 2 * self.value) / t)
             # The moves that were really taken, which rounding has changed.
             given.append(float(np.vdot(self.expected, on_host(up - down))) / (2 * t))
         if not all(map(math.isfinite, slopes)):
-            return given[0], slopes[0], math.inf, 0.0
-        numerical, noise, kink = _extrapolated(slopes, bends, self.sigma, h)
-        own = OWN_ROUNDING * eps_of(self.x) * float(np.linalg.norm(self.expected * direction))
-        own += tiny_of(self.x) * direction.size
-        return (4 * given[1] - given[0]) / 3, float(numerical), float(noise) + own, float(kink)
+            return _Slope(given[0], slopes[0], math.inf, 0.0)
+        measured, noise, kink = _extrapolated(slopes, bends, _slope_noise(self.noise, h))
+        size = float(np.linalg.norm(self.expected * direction))
+        of_gradient = GRADIENT_ROUNDING * epsilon(self.x) * size
+        noise = float(noise) + (of_gradient + smallest_normal(self.x) * direction.size)
+        return _Slope((4 * given[1] - given[0]) / 3, float(measured), noise, float(kink))
 
-    def _rounding(self, level: int) -> float:
-        return SAFETY * 2.0 * self.sigma / (self.step * 4.0**-level)
+    def _value(self, moved: Array) -> float:
+        return float(self.sampler.at({self.name: moved}))
 
+    def _step(self, level: int) -> float:
+        """Return the step along a direction, divided by 4 so many times."""
+        step = epsilon(self.x) ** 0.2 if self.step is None else self.step
+        return step * 4.0**-level
 
-def _excess(found: _Slope) -> float:
-    given, measured, noise, kink = found
-    error = abs(given - measured)
-    if noise + kink == 0:
-        return math.inf if error else 0.0
-    return error / (noise + kink)
-
-
-def _bisected(along: _Along, direction: Host) -> Entry | None:
-    """Halve a failing direction until one entry is left; None where both halves pass."""
-    start, stop, level = 0, direction.size, along.level
-    found = along.at(direction, level)
-    while stop - start > 1:
-        middle = (start + stop) // 2
-        for half in ((start, middle), (middle, stop)):
-            part = np.zeros(direction.size)
-            part[slice(*half)] = direction.ravel()[slice(*half)]
-            found = along.at(part.reshape(direction.shape), level)
-            if _excess(found) > 1:
-                break
-        else:
-            return None
-        start, stop = half
-    unit = float(direction.ravel()[start])
-    given, measured, noise, _ = (v / unit for v in found)
-    index = tuple(map(int, np.unravel_index(start, direction.shape)))
-    return Entry(index, given, measured, abs(noise))
+    def _failing_entry(self, direction: Host, level: int) -> Entry | None:
+        """Halve a failing direction until one entry is left; None where both halves pass."""
+        start, stop = 0, direction.size
+        found = self._slope(direction, level)
+        while stop - start > 1:
+            middle = (start + stop) // 2
+            for half in ((start, middle), (middle, stop)):
+                part = np.zeros(direction.size)
+                part[slice(*half)] = direction.ravel()[slice(*half)]
+                found = self._slope(part.reshape(direction.shape), level)
+                if found.excess > 1:
+                    break
+            else:
+                return None
+            start, stop = half
+        unit = float(direction.ravel()[start])
+        given, measured, noise, _ = (v / unit for v in found)
+        index = tuple(map(int, np.unravel_index(start, direction.shape)))
+        return Entry(index, given, measured, abs(noise))
 
 
-# --- a net -----------------------------------------------------------------------------------
+def _slope_noise(noise: float, h: Any) -> Any:
+    """Bound what noise of two values does to their difference over a step."""
+    return SAFETY * 2.0 * noise / h
 
 
-# --- likely causes ---------------------------------------------------------------------------
+def _extrapolated(slopes: list[Any], bends: list[Any], noise: Any) -> tuple[Any, Any, Any]:
+    """Derivative, its noise floor and what a kink may do to it, from steps h and h/2.
+
+    A smooth function's second difference over h halves with h, and its slopes agree to h²; with
+    a kink within the step one of the two is broken by a good part of the slope's jump. `noise`
+    is what rounding does to the slopes.
+    """
+    numerical = (4.0 * slopes[1] - slopes[0]) / 3.0
+    change = np.abs(slopes[1] - slopes[0])
+    broken = np.abs(2.0 * bends[1] - bends[0])
+    kink = broken + 2.0 * change
+    bent = np.abs(bends[0]) + np.abs(bends[1])
+    found = (broken + change > 0.05 * bent) & (kink > 4.0 * noise)
+    return numerical, noise + change / 3.0, np.where(found, kink, 0.0)
 
 
-# --- arguments -------------------------------------------------------------------------------
-
-
-def checked_gradient(gradient: Any, x: Any, name: str = "gradient") -> dict[Any, Host]:
+def checked_gradient(gradient: Any, x: Any) -> dict[Any, Host]:
     """Return the gradient under test on the host in float64, or raise where it does not fit."""
     if isinstance(x, dict) != isinstance(gradient, dict):
         expected = "a dict of arrays" if isinstance(x, dict) else "an array"
-        raise TypeError(f"x is {expected}, but {name} is a {type(gradient).__name__}")
+        raise TypeError(f"x is {expected}, but gradient is a {type(gradient).__name__}")
     points = as_dict(x)
     arrays = gradient if isinstance(gradient, dict) else {None: gradient}
     if arrays.keys() != points.keys():
         keys = [sorted(map(str, part)) for part in (arrays, points)]
-        raise ValueError(f"{name} has the keys {keys[0]}, but x has {keys[1]}")
+        raise ValueError(f"gradient has the keys {keys[0]}, but x has {keys[1]}")
     host = {}
     for key, point in points.items():
-        what = name if key is None else f"{name}[{key!r}]"
+        what = "gradient" if key is None else f"gradient[{key!r}]"
         array, xp = arrays[key], array_namespace(point)
         refuse_other_than_array(array, what)
-        if array_namespace(array) is not xp:
-            came = array_namespace(array).__name__
-            raise TypeError(f"{what} is an array of {came}; expected {xp.__name__}")
+        refuse_other_library(array, xp, f"{what} is", library_of(xp))
         if not is_kind(xp, array.dtype, "real floating"):
             raise TypeError(f"{what} must be a floating-point array, not {array.dtype}")
         if tuple(array.shape) != tuple(point.shape):
@@ -336,7 +344,3 @@ def checked_gradient(gradient: Any, x: Any, name: str = "gradient") -> dict[Any,
             )
         host[key] = on_host(array)
     return host
-
-
-def _label(name: Any) -> str:
-    return "x" if name is None else str(name)

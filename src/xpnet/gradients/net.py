@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, Host, array_namespace, smallest_normal
 from . import structured
-from .check import Host, checked_gradient
-from .noise import OWN_ROUNDING, SAFETY, refuse_reduced_precision, tiny_of
+from .check import checked_gradient
+from .noise import GRADIENT_ROUNDING, SAFETY, refuse_reduced_precision
 from .report import GradientReport
 from .verdict import Comparison, report_of
 
@@ -28,181 +29,264 @@ def check_point(
     the noise of each; a sum over the batch of independent errors has the root of the sum of
     their squares.
     """
+
+    def on_host(x: Array) -> Host:
+        return read(x).astype(np.float64)
+
     refuse_reduced_precision(point.logits)
-    params = {name: read(p).astype(np.float64) for name, p in point.params.items()}
-    given = checked_gradient(gradient, point.params, "gradient")
-    # Below the smallest normal number nothing has digits, and some libraries flush it to zero:
-    # every factor, product and partial sum may lose that much, and all of them the same way.
-    eps, tiny = structured.epsilon(point), tiny_of(point.logits)
-    n = point.logits.shape[0]
-    predicted = read(point.output.link(point.logits)).astype(np.float64)
-    sizes = np.abs(predicted) + np.abs(read(point.target).astype(np.float64))
-    # Rounding of n times the gradient under test: that of the logits' gradient, carried backward.
-    # The prediction, the target and their difference are flushed, and what is left, over n.
-    own = OWN_ROUNDING * eps * sizes + tiny * (4.0 + n)
+    given = checked_gradient(gradient, point.params)
+    params = {name: on_host(p) for name, p in point.params.items()}
+    budgets: list[LayerBudget] = []
     found: dict[str, Comparison] = {}
-    slopes: dict[int, Host] = {}
-    derivative: dict[int, Host] = {}
-    # √Σ (value · slope)² over what comes behind: what its rounding does to the loss.
-    behind, doubt = np.zeros((n, 1)), np.zeros((n, 1))
-    # What flushing on the way does to every G: a loss's change takes some ten operations with
-    # each logit, whose factors are at most 1, the prediction or the target.
-    flushed = 10.0 * tiny * np.sum(1.0 + sizes, axis=1, keepdims=True)
-    # The kinks on the way from each pre-activation, and what they may do, within each radius.
-    kinks = [(np.zeros_like(predicted), np.zeros_like(predicted))] * len(FINER)
     for layer in range(point.depth, 0, -1):
-        z = read(point.z[layer - 1]).astype(np.float64)
-        if layer < point.depth:
-            derivative[layer] = _derivative(point, layer, read)
-            weights = params[f"W{layer + 1}"]
-            # No steeper than this: a slope that was found to be 0 may be as large as its noise.
-            flow = np.abs(slopes[layer + 1] @ weights.T) + doubt @ np.abs(weights).T
-            total = np.sum(np.abs(slopes[layer + 1]) + doubt, axis=1, keepdims=True)
-            # Of d @ Wᵀ the weights, the products and the partial sums are flushed; of its product
-            # with the derivative, that, its factor, and what is left.
-            own = own @ np.abs(weights).T + tiny * (total + 2.0 * n * weights.shape[1])
-            own = np.abs(derivative[layer]) * own + tiny * (2.0 * flow + n)
-        rounded, lost = behind, flushed
-        if layer < point.depth:
-            # Of an activation's change both values, their arguments and the difference; of its
-            # products the weights too, and behind the layer the partial sums.
-            outer = 5.0 * tiny * flow
-            lost = flushed + outer + 2.0 * tiny * total
-            flushed = flushed + np.sum(outer, axis=1, keepdims=True)
-            flushed = flushed + 3.0 * tiny * len(weights) * total
-            outputs = read(point.z[layer]).astype(np.float64) * flow
-            behind = np.hypot(behind, np.hypot.reduce(outputs, axis=1, keepdims=True))
-            rounded = np.hypot(rounded, outputs)
-            if not point.activation.smooth:
-                kinks = [
-                    _kinks(point, layer, factor, flow, weights, further, read)
-                    for factor, further in zip(FINER, kinks, strict=True)
-                ]
-        slope, error, jump, lost = _measured(point, layer, rounded, lost, kinks, read)
-        slopes[layer], doubt = slope, SAFETY * error + lost
-        if layer < point.depth:
-            inner = (1.0 + np.abs(read(point.a[layer - 1]))) * (np.abs(slope) + doubt)
-            behind = np.hypot(behind, np.hypot.reduce(inner, axis=1, keepdims=True))
-        penalty = l2 * params[f"W{layer}"]
-        parts: dict[str, tuple[Host, Any]] = {
-            f"W{layer}": (z, penalty),
-            f"b{layer}": (np.ones((n, 1)), 0.0),
-        }
-        for name, (inputs, extra) in parts.items():
-            shape = given[name].shape
-            size = np.abs(inputs)
-            numerical = (inputs.T @ slope / n).reshape(shape) + extra
-            noise = SAFETY * _root_of_squares(inputs, error) / n + size.T @ (own + lost) / n
-            # Of the sum over the batch, the inputs, products and partial sums; and of L2.
-            noise = noise + tiny * (np.mean(np.abs(slope), axis=0) + 2.0 * n + 2.0 + l2)
-            noise = noise.reshape(shape) + 4.0 * eps * (np.abs(numerical) + np.abs(extra))
-            kink = (size.T @ jump / n).reshape(shape)
-            found[name] = Comparison(given[name], numerical, noise, kink, shape)
-    found = {name: found[name] for name in params}
+        budget = LayerBudget(point, layer, budgets[0] if budgets else None, params, on_host)
+        budgets.insert(0, budget)
+        w, b = f"W{layer}", f"b{layer}"
+        found[w] = budget.compared(given[w], budget.inputs, l2 * params[w], l2)
+        found[b] = budget.compared(given[b], np.ones_like(budget.inputs[:, :1]), 0.0, l2)
     method = "every entry, by structured central differences"
-    variants = _without_derivative(point, params, slopes[point.depth], derivative, l2, read)
-    return report_of(found, params, method, variants)
+    variants = _without_derivative(budgets, params, l2)
+    return report_of({name: found[name] for name in params}, params, method, variants)
 
 
-def _measured(
-    point: structured.Point, layer: int, rounded: Host, flushed: Host,
-    kinks: Sequence[tuple[Host, Host]], read: Callable[[Array], Host],
-) -> tuple[Host, Host, Host, Host]:  # fmt: skip
-    """Return slope, its error, its jump at a kink and what flushing does to it, for every G.
+class Slopes(NamedTuple):
+    """The slope of every G of a layer, (n, units), and what it may be off by."""
 
-    Kinks are rare within a small radius, noise is small with a large one: each G takes the
-    radius that suits it.
+    value: Host
+    noise: Host  # a standard deviation
+    kink: Host
+    flushing: Host
+
+    @property
+    def doubt(self) -> Array:
+        """What the slope may be off by, kinks aside."""
+        return SAFETY * self.noise + self.flushing
+
+    @property
+    def steepest(self) -> Array:
+        """The largest size that the slope may have."""
+        return np.abs(self.value) + self.doubt
+
+
+class Kinks(NamedTuple):
+    """The kinks within reach of every G of a layer, and how far apart they put its slopes."""
+
+    number: Host
+    spread: Host
+
+
+class LayerBudget:
+    """What the comparison at one layer may be off by: a property for each source of error.
+
+    Each source begins at the logits, and goes back through one layer after the other. All
+    arrays are NumPy's, in float64: (n, units) or, where all units share a number, (n, 1).
+
+    Parameters
+    ----------
+    point : structured.Point
+    layer : int
+        Counts from 1.
+    following : LayerBudget or None
+        Of the next layer; None at the output.
+    params : dict of ndarray
+        Those of the net, in float64.
+    on_host : callable
+        From an array to NumPy, in float64.
     """
-    gain = structured.largest_gain(point, layer)
-    radius = structured.default_radius(point, layer, gain)
-    if point.activation.smooth or layer == point.depth:
-        return _with_radius(point, layer, radius, rounded, flushed, None, read)
-    tried = [
-        _with_radius(point, layer, factor * radius, rounded, flushed, near, read)
-        for factor, near in zip(FINER, kinks, strict=True)
-    ]
-    best = tried[0]
-    for other in tried[1:]:
-        better = sum(other[1:]) < sum(best[1:])
-        slope, error, jump, lost = (
-            np.where(better, new, old) for new, old in zip(other, best, strict=True)
+
+    def __init__(
+        self, point: structured.Point, layer: int, following: LayerBudget | None,
+        params: Mapping[str, Host], on_host: Callable[[Array], Host],
+    ) -> None:  # fmt: skip
+        self.point, self.layer, self.following, self.on_host = point, layer, following, on_host
+        self.eps, self.n = point.eps, point.logits.shape[0]
+        # Below the smallest normal number nothing has digits, and some libraries flush it to
+        # zero: every factor, product and partial sum may lose that much, and all of them the
+        # same way.
+        self.tiny = smallest_normal(point.logits)
+        self.inputs = on_host(point.z[layer - 1])
+        if following is not None:
+            self.weights = params[f"W{layer + 1}"]
+            # The size of the loss's slope at the layer's outputs. No steeper than this: a slope
+            # that was found to be 0 may be as large as its noise.
+            slopes = following.slopes
+            self.output_slope = np.abs(slopes.value @ self.weights.T)
+            self.output_slope = self.output_slope + slopes.doubt @ np.abs(self.weights).T
+            # And the sum of those at the pre-activations that these lead to.
+            self.slope_sum = np.sum(slopes.steepest, axis=1, keepdims=True)
+
+    # --- the layer itself --------------------------------------------------------------------
+
+    @cached_property
+    def derivative(self) -> Array:
+        """Slope of a hidden layer's activation, by a central difference."""
+        a, forward = self.point.a[self.layer - 1], self.point.activations[self.layer - 1].forward
+        h = self.eps ** (1 / 3)
+        return self.on_host(forward(a + h) - forward(a - h)) / (2 * h)
+
+    @cached_property
+    def moved_size(self) -> Any:
+        """The size that a moved pre-activation is rounded at; no move is added to a logit."""
+        if self.following is None:
+            return 1.0
+        a = self.point.a[self.layer - 1]
+        return self.on_host(1.0 + array_namespace(a).abs(a))  # the sum in the dtype of the net
+
+    @cached_property
+    def loss_sizes(self) -> Array:
+        """The sizes of the numbers that the loss's slope is the difference of, (n, outputs)."""
+        predicted = self.on_host(self.point.output.link(self.point.logits))
+        return np.abs(predicted) + np.abs(self.on_host(self.point.target))
+
+    # --- the sources of error ----------------------------------------------------------------
+
+    @cached_property
+    def gradient_rounding(self) -> Array:
+        """Rounding of n times the gradient under test: the logits' gradient, carried backward."""
+        if self.following is None:
+            # The prediction, the target and their difference are flushed, and what is left,
+            # over n.
+            return GRADIENT_ROUNDING * self.eps * self.loss_sizes + self.tiny * (4.0 + self.n)
+        # Of d @ Wᵀ the weights, the products and the partial sums are flushed; of its product
+        # with the derivative, that, its factor, and what is left.
+        flushed = self.slope_sum + 2.0 * self.n * self.weights.shape[1]
+        carried = self.following.gradient_rounding @ np.abs(self.weights).T + self.tiny * flushed
+        return np.abs(self.derivative) * carried + self.tiny * (2.0 * self.output_slope + self.n)
+
+    @cached_property
+    def rounding(self) -> Array:
+        """√Σ (value · slope)² over all that a move passes: what its rounding does to every G."""
+        if self.following is None:
+            return np.zeros((self.n, 1))
+        return np.hypot(self.following.rounding_passed, self.following.inputs * self.output_slope)
+
+    @cached_property
+    def rounding_passed(self) -> Array:
+        """The same over this layer's values and all that follow, (n, 1): for the layers before."""
+        if self.following is None:
+            return np.zeros((self.n, 1))
+        outputs, passed = self.following.inputs * self.output_slope, self.following.rounding_passed
+        for part in (outputs, self.moved_size * self.slopes.steepest):
+            passed = np.hypot(passed, np.hypot.reduce(part, axis=1, keepdims=True))
+        return passed
+
+    @cached_property
+    def flushing(self) -> Array:
+        """What flushing on the way does to every G."""
+        if self.following is None:
+            return self.flushing_passed
+        # Of an activation's change both values, their arguments and the difference; of its
+        # products the weights too.
+        of_outputs = 5.0 * self.tiny * self.output_slope
+        return self.following.flushing_passed + of_outputs + 2.0 * self.tiny * self.slope_sum
+
+    @cached_property
+    def flushing_passed(self) -> Array:
+        """What flushing in this layer and all that follow does to the G of the layers before."""
+        if self.following is None:
+            # A loss's change takes some ten operations with each logit, whose factors are at
+            # most 1, the prediction or the target.
+            return 10.0 * self.tiny * np.sum(1.0 + self.loss_sizes, axis=1, keepdims=True)
+        # Every unit changes, as in `flushing`, and behind the layer there are partial sums too.
+        of_outputs = np.sum(5.0 * self.tiny * self.output_slope, axis=1, keepdims=True)
+        of_sums = 3.0 * self.tiny * len(self.weights) * self.slope_sum
+        return self.following.flushing_passed + of_outputs + of_sums
+
+    @cached_property
+    def kinks(self) -> list[Kinks]:
+        """The kinks that a move passes, and what they may do, within each radius.
+
+        One kink bends a G. Two may hide each other: ReLU(1e-9 - ReLU(δ)) is flat on both sides of
+        0 but for 1e-9, where it falls. So each unit is looked at by itself: its slopes on both
+        sides, as far away as a move within the radius takes it at most, have its slope at the
+        point between them.
+        """
+        if self.following is None:
+            none = np.zeros(self.point.logits.shape)
+            return [Kinks(none, none)] * len(FINER)
+        activation, a = self.point.activations[self.layer - 1], self.point.a[self.layer - 1]
+        found = []
+        middle = self.following.inputs
+        sizes = np.abs(self.on_host(a)) + np.abs(middle)
+        for factor, further in zip(FINER, self.following.kinks, strict=True):
+            reach = factor * self.eps ** (1 / 3)
+            low, high = (self.on_host(activation.forward(a + move)) for move in (-reach, reach))
+            left, right = np.abs(middle - low) / reach, np.abs(high - middle) / reach
+            bent = np.abs(high - 2.0 * middle + low) / reach
+            # Less is curvature, or the rounding of the moved pre-activation and of the values.
+            kinked = bent > 4.0 * reach + 8.0 * self.eps * sizes / reach
+            kinked &= not activation.smooth
+            number = kinked + further.number @ (self.weights != 0.0).T
+            spread = np.maximum(left, right) * (further.spread @ np.abs(self.weights).T)
+            found.append(Kinks(number, spread + np.where(kinked, self.output_slope * bent, 0.0)))
+        return found
+
+    # --- what is measured --------------------------------------------------------------------
+
+    @cached_property
+    def slopes(self) -> Slopes:
+        """The slope of every G, its noise, its jump at a kink and what flushing does to it.
+
+        Kinks are rare within a small radius, noise is small with a large one: each G takes the
+        radius that suits it.
+        """
+        gain = structured.largest_gain(self.point, self.layer)
+        radius = structured.sampling_radius(self.point, self.layer, gain)
+        if self.point.smooth_from(self.layer):
+            return self._fitted(radius, None)
+        best, *others = (
+            self._fitted(factor * radius, near)
+            for factor, near in zip(FINER, self.kinks, strict=True)
         )
-        best = slope, error, jump, lost
-    return best
+        for other in others:
+            better = sum(other[1:]) < sum(best[1:])
+            best = Slopes(*(np.where(better, *pair) for pair in zip(other, best, strict=True)))
+        return best
 
+    def _fitted(self, radius: Array, kinks: Kinks | None) -> Slopes:
+        """Measure the slopes within a radius; None: there are no kinks on the way."""
+        found, jumps, evens = [], [], []
+        for factor in (1.0, 0.7, 0.5):
+            fit = structured.curves(self.point, self.layer, factor * radius)
+            r = float(self.on_host(fit.radius))
+            found.append(self.on_host(fit.odd[0]) / r)
+            jumps.append(self.on_host(fit.bend) / r)
+            evens.append(np.max(np.abs(self.on_host(fit.even)), axis=1))
+        slope, jump, r = found[0], np.maximum.reduce(jumps), float(self.on_host(radius))
+        error = np.maximum.reduce(found) - np.minimum.reduce(found)
+        # Most samples are at no kink, and the errors of the others stand out. Where nothing moves
+        # there is no error to compare with.
+        usual = float(np.median(error[error > 0])) if np.any(error) else 0.0
+        kinked = jump > 16.0 * usual + 64.0 * self.eps * np.max(np.abs(slope))
+        # A kink, or rounding: there is no telling.
+        floor = np.where(kinked | (kinks is None), 0.0, jump)
+        # About a kink what a slope is off by shrinks with the radius, not with its square: it is
+        # twice what half the radius takes away, and the same in all samples that are alike.
+        number, spread = kinks or (np.zeros_like(slope), 0.0)
+        jump = np.where(kinked | (number > 0), np.maximum(jump, 2.0 * error), 0.0)
+        jump = np.maximum(jump, np.where(number > 1, spread, 0.0))
+        error = np.where(kinked, 0.0, error)
+        # Chance may hide the noise of one G, or of all in a small net: not below the others', and
+        # not below the rounding of the moved pre-activation, of all behind it, and of G itself.
+        rounded = np.hypot(self.moved_size * slope, self.rounding) + np.maximum.reduce(evens)
+        floor = rounded * self.eps / r + floor
+        usual = np.hypot.reduce(error, axis=None) / math.sqrt(error.size)
+        # The fit from two pairs of G has the weights 8/3 and -1/3.
+        flushing = np.broadcast_to(3.0 * self.flushing / r, slope.shape)
+        return Slopes(slope, np.hypot(np.hypot(error, usual), floor), jump, flushing)
 
-def _with_radius(
-    point: structured.Point, layer: int, radius: Array, rounded: Host, flushed: Host,
-    kinks: tuple[Host, Host] | None, read: Callable[[Array], Host],
-) -> tuple[Host, Host, Host, Host]:  # fmt: skip
-    slopes, jumps, sizes = [], [], []
-    for factor in (1.0, 0.7, 0.5):
-        fit = structured.curves(point, layer, factor * radius)
-        r = float(read(fit.radius))
-        slopes.append(read(fit.odd[0]).astype(np.float64) / r)
-        jumps.append(read(fit.bend).astype(np.float64) / r)
-        sizes.append(np.max(np.abs(read(fit.even).astype(np.float64)), axis=1))
-    slope, jump, eps = slopes[0], np.maximum.reduce(jumps), structured.epsilon(point)
-    error = np.maximum.reduce(slopes) - np.minimum.reduce(slopes)
-    # Most samples are at no kink, and the errors of the others stand out. Where nothing moves
-    # there is no error to compare with.
-    usual = float(np.median(error[error > 0])) if np.any(error) else 0.0
-    least = 64.0 * eps * np.max(np.abs(slope))
-    kinked = jump > 16.0 * usual + least
-    # A kink, or rounding: there is no telling.
-    below = np.where(kinked | (kinks is None), 0.0, jump)
-    # About a kink what a slope is off by shrinks with the radius, not with its square: it is twice
-    # what half the radius takes away, and the same in all samples that are alike.
-    number, spread = kinks or (np.zeros_like(slope), 0.0)
-    jump = np.where(kinked | (number > 0), np.maximum(jump, 2.0 * error), 0.0)
-    jump = np.maximum(jump, np.where(number > 1, spread, 0.0))
-    error = np.where(kinked, 0.0, error)
-    # Chance may hide the noise of one G, or of all in a small net: not below the others', and
-    # not below the rounding of the moved pre-activation, of all behind it, and of G itself.
-    size = 1.0 if layer == point.depth else 1.0 + np.abs(read(point.a[layer - 1]))
-    floor = np.hypot(size * slope, rounded) + np.maximum.reduce(sizes)
-    floor = floor * eps / float(read(radius)) + below
-    usual = np.hypot.reduce(error, axis=None) / math.sqrt(error.size)
-    # The fit from two pairs of G has the weights 8/3 and -1/3.
-    lost = np.broadcast_to(3.0 * flushed / float(read(radius)), slope.shape)
-    return slope, np.hypot(np.hypot(error, usual), floor), jump, lost
-
-
-def _derivative(point: structured.Point, layer: int, read: Callable[[Array], Host]) -> Host:
-    """Slope of the activation at a hidden layer, by a central difference."""
-    a = point.a[layer - 1]
-    h = structured.epsilon(point) ** (1 / 3)
-    rise = point.activation.forward(a + h) - point.activation.forward(a - h)
-    slope: Host = read(rise).astype(np.float64) / (2 * h)
-    return slope
-
-
-def _kinks(
-    point: structured.Point, layer: int, factor: float, flow: Host, weights: Host,
-    further: tuple[Host, Host], read: Callable[[Array], Host],
-) -> tuple[Host, Host]:  # fmt: skip
-    """Count the kinks within reach of every G, and bound how far apart they put its slopes.
-
-    One kink bends a G. Two may hide each other: ReLU(1e-9 - ReLU(δ)) is flat on both sides of 0
-    but for 1e-9, where it falls. So each unit is looked at by itself: its slopes on both sides,
-    as far away as a move within the radius takes it at most, have its slope at the point between
-    them. `flow` is the size of the loss's slope at the layer's outputs; `weights` and `further`
-    are those of the next layer.
-    """
-    a, eps = point.a[layer - 1], structured.epsilon(point)
-    reach = factor * eps ** (1 / 3)
-    low, middle, high = (
-        read(point.activation.forward(a + move)).astype(np.float64)
-        for move in (-reach, 0.0, reach)
-    )
-    left, right = np.abs(middle - low) / reach, np.abs(high - middle) / reach
-    bent = np.abs(high - 2.0 * middle + low) / reach
-    # Less is curvature, or the rounding of the moved pre-activation and of the values.
-    kinked = bent > 4.0 * reach + 8.0 * eps * (np.abs(read(a)) + np.abs(middle)) / reach
-    number, spread = further
-    number = kinked + number @ (weights != 0.0).T
-    spread = np.maximum(left, right) * (spread @ np.abs(weights).T)
-    return number, spread + np.where(kinked, flow * bent, 0.0)
+    def compared(self, given: Host, inputs: Host, penalty: Any, l2: float) -> Comparison:
+        """Compare the gradient of a parameter, by the sum of inputs times slopes, plus L2's."""
+        slopes, n, shape, size = self.slopes, self.n, given.shape, np.abs(inputs)
+        numerical = (inputs.T @ slopes.value / n).reshape(shape) + penalty
+        noise = SAFETY * _root_of_squares(inputs, slopes.noise) / n
+        noise = noise + size.T @ (self.gradient_rounding + slopes.flushing) / n
+        # Of the sum over the batch, the inputs, products and partial sums; and of L2.
+        flushed = np.mean(np.abs(slopes.value), axis=0) + 2.0 * n + 2.0 + l2
+        noise = (noise + self.tiny * flushed).reshape(shape)
+        noise = noise + 4.0 * self.eps * (np.abs(numerical) + np.abs(penalty))
+        kink = (size.T @ slopes.kink / n).reshape(shape)
+        return Comparison(given, numerical, noise, kink, shape)
 
 
 def _root_of_squares(inputs: Host, errors: Host) -> Host:
@@ -214,25 +298,20 @@ def _root_of_squares(inputs: Host, errors: Host) -> Host:
 
 
 def _without_derivative(
-    point: structured.Point,
-    params: Mapping[str, Host],
-    d: Host,
-    derivative: Mapping[int, Host],
-    l2: float,
-    read: Callable[[Array], Host],
+    budgets: list[LayerBudget], params: Mapping[str, Host], l2: float
 ) -> dict[str, dict[str, Host]]:
     """Return what a backward pass gives that forgets the activation's derivative at a layer."""
-    n = len(d)
+    *hidden, output = budgets
     variants: dict[str, dict[str, Host]] = {}
-    for missing in derivative:
-        flow, variant = d, {}
-        for layer in range(point.depth - 1, 0, -1):
-            flow = flow @ params[f"W{layer + 1}"].T
+    for missing in range(len(hidden), 0, -1):
+        flow, variant = output.slopes.value, {}
+        for budget in reversed(hidden):
+            layer = budget.layer
+            flow = flow @ budget.weights.T
             if layer != missing:
-                flow = flow * derivative[layer]
+                flow = flow * budget.derivative
             if layer <= missing:
-                z = read(point.z[layer - 1])
-                variant[f"W{layer}"] = z.T @ flow / n + l2 * params[f"W{layer}"]
-                variant[f"b{layer}"] = flow.sum(axis=0) / n
+                variant[f"W{layer}"] = budget.inputs.T @ flow / budget.n + l2 * params[f"W{layer}"]
+                variant[f"b{layer}"] = flow.sum(axis=0) / budget.n
         variants[f"the activation's derivative is missing at layer {missing}"] = variant
     return variants

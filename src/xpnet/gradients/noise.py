@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from array_api_compat import device
 
-from ..arrays import Array, Host, array_namespace
+from ..arrays import Array, Host, array_namespace, epsilon
 from ..backend.table import placement_of
 from .numerical import Sampler
 
 # Noise is a standard deviation; this many of them do not happen by chance.
 SAFETY = 6.0
 # Rounding of the gradient under test, in units of the dtype's epsilon.
-OWN_ROUNDING = 16.0
+GRADIENT_ROUNDING = 16.0
 
 
 def measured_noise(sampler: Sampler, rng: np.random.Generator) -> float:
@@ -24,14 +24,15 @@ def measured_noise(sampler: Sampler, rng: np.random.Generator) -> float:
     From the differences, of orders 4 to 6, of values at nine points so close that what is
     smooth in f drops out; once as close as x can be moved, once wider, where f rounds x itself.
     """
-    levels = [0.5 * eps_of(sampler.at({})) * abs(float(sampler.at({})))]
+    value = sampler.at({})
+    levels = [0.5 * epsilon(value) * abs(float(value))]
     for exponent in (1.0, 0.5):
         steps: dict[Any, Array] = {}
         for name, x in sampler.arrays.items():
             host = on_host(x)
-            u = 8.0 * eps_of(x) ** exponent * rng.uniform(0.5, 1.0, host.shape)
+            u = 8.0 * epsilon(x) ** exponent * rng.uniform(0.5, 1.0, host.shape)
             u *= np.maximum(np.abs(host), 0.1) * np.where(host < 0, -1.0, 1.0)
-            steps[name] = array_namespace(x).asarray(u, dtype=x.dtype, device=device(x))
+            steps[name] = placed_like(x, u)
         levels += levels_of(
             [
                 float(sampler.at({name: sampler.arrays[name] + k * u for name, u in steps.items()}))
@@ -62,7 +63,7 @@ def refuse_reduced_precision(x: Array) -> None:
     xp = array_namespace(x)
     identity = xp.eye(128, dtype=x.dtype, device=device(x))
     # 12 bits less than the dtype has.
-    whole = xp.full_like(identity, 1.0 + 2.0**11 * eps_of(x))
+    whole = xp.full_like(identity, 1.0 + 2.0**11 * epsilon(x))
     if bool(xp.any(whole @ identity != whole)):
         raise RuntimeError(
             f"matrix products of {x.dtype} lose digits on this device (TF32 or bfloat16), which "
@@ -72,12 +73,10 @@ def refuse_reduced_precision(x: Array) -> None:
 
 
 def on_host(x: Array) -> Host:
+    """Return an array's values on the host, in float64."""
     return placement_of(x).to_host(x).astype(np.float64)
 
 
-def eps_of(x: Array) -> float:
-    return float(array_namespace(x).finfo(x.dtype).eps)
-
-
-def tiny_of(x: Array) -> float:
-    return float(array_namespace(x).finfo(x.dtype).smallest_normal)
+def placed_like(x: Array, values: Host) -> Array:
+    """Return values of the host as an array of x's library, device and dtype."""
+    return array_namespace(x).asarray(values, dtype=x.dtype, device=device(x))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from array_api_compat import device
@@ -12,10 +13,13 @@ from ..arrays import (
     Array,
     all_finite,
     array_namespace,
+    epsilon,
     floating_namespace,
     is_array,
     is_kind,
     item_bytes,
+    library_of,
+    refuse_other_library,
 )
 from ..checks import finite_number, function, positive_integer, switch
 
@@ -103,8 +107,7 @@ def differences(sample: Sampler, step: float | None) -> dict[Any, Array]:
     """Central differences of every array that `sample` moves; see `numerical_gradient`."""
     gradient: dict[Any, Array] = {}
     for name, array in sample.arrays.items():
-        xp = array_namespace(array)
-        h = default_step(array, 1 / 3) if step is None else xp.full_like(array, step)
+        xp, h = array_namespace(array), entry_steps(array, step, 1 / 3)
         up, down = array + h, array - h
         rise = sample.each(name, up) - sample.each(name, down)
         # Divide by the step that was taken, which rounding has changed.
@@ -126,16 +129,18 @@ def as_dict(x: Any, name: str = "x") -> dict[Any, Array]:
         if 0 in array.shape:
             raise ValueError(f"{what} is empty: it has shape {tuple(array.shape)}")
     if len(namespaces) > 1:
-        names = ", ".join(sorted(xp.__name__ for xp in namespaces))
+        names = ", ".join(sorted(map(library_of, namespaces)))
         raise TypeError(f"{name} has arrays of several libraries: {names}")
     return arrays
 
 
-def default_step(x: Array, exponent: float) -> Array:
-    """Return the dtype's epsilon to a power, times max(1, |entry|), for every entry."""
+def entry_steps(x: Array, step: float | None, exponent: float) -> Array:
+    """Return the step of every entry: `step`, or else epsilon to a power times max(1, |entry|)."""
     xp = array_namespace(x)
+    if step is not None:
+        return xp.full_like(x, step)
     size = xp.abs(x)
-    return float(xp.finfo(x.dtype).eps) ** exponent * xp.where(size > 1, size, 1.0)
+    return epsilon(x) ** exponent * xp.where(size > 1, size, 1.0)
 
 
 class Sampler:
@@ -156,15 +161,15 @@ class Sampler:
 
     def at(self, moved: dict[Any, Array]) -> Array:
         """Value of `f`, 0-d, where some of the arrays are others."""
+        arrays = {**self.arrays, **moved}
         if self.vectorized:
-            stacks = {name: array[None, ...] for name, array in {**self.arrays, **moved}.items()}
-            return self._value(self.f(self._handed(stacks)), (1,))[0]
-        return self._value(self.f(self._handed({**self.arrays, **moved})), ())
+            return self._values({name: a[None, ...] for name, a in arrays.items()}, (1,))[0]
+        return self._values(arrays, ())
 
     def each(self, name: Any, moved: Array) -> Array:
         """Values of `f`, (size,) in the shape of the array: each has one entry of `moved`."""
         x = self.arrays[name]
-        xp, size = array_namespace(x), _size(x)
+        xp, size = array_namespace(x), math.prod(x.shape)
         flat, other = xp.reshape(x, (-1,)), xp.reshape(moved, (-1,))
         index = xp.arange(size, device=device(x))
         if not self.vectorized:
@@ -174,50 +179,32 @@ class Sampler:
             ]
             return xp.reshape(xp.stack(values), x.shape)
         parts = []
-        for start, stop in self._chunks(size):
-            rows = xp.arange(start, stop, device=device(x))
-            stack = xp.where(rows[:, None] == index[None, :], other, flat)
-            k = stop - start
+        whole = sum(math.prod(a.shape) * item_bytes(a) for a in self.arrays.values())
+        most = max(1, self.max_bytes // whole)
+        for start in range(0, size, most):
+            rows = index[start : min(start + most, size)]
+            k = rows.shape[0]
             stacks = {
-                key: xp.reshape(stack, (k, *x.shape))
-                if key == name
-                else xp.broadcast_to(array[None, ...], (k, *array.shape))
-                for key, array in self.arrays.items()
+                key: xp.broadcast_to(a[None, ...], (k, *a.shape)) for key, a in self.arrays.items()
             }
-            parts.append(self._value(self.f(self._handed(stacks)), (k,)))
+            moved = xp.where(rows[:, None] == index[None, :], other, flat)
+            stacks[name] = xp.reshape(moved, (k, *x.shape))
+            parts.append(self._values(stacks, (k,)))
         return xp.reshape(xp.concat(parts), x.shape)
 
-    def _handed(self, arrays: dict[Any, Array]) -> Any:
-        return arrays if isinstance(self.x, dict) else arrays[None]
-
-    def _chunks(self, size: int) -> Iterator[tuple[int, int]]:
-        whole = sum(_size(a) * item_bytes(a) for a in self.arrays.values())
-        k = max(1, self.max_bytes // whole)
-        for start in range(0, size, k):
-            yield start, min(start + k, size)
-
-    def _value(self, value: Any, shape: tuple[int, ...]) -> Array:
+    def _values(self, arrays: dict[Any, Array], shape: tuple[int, ...]) -> Array:
+        """Call `f`, and refuse what is no array of that shape."""
+        value = self.f(arrays if isinstance(self.x, dict) else arrays[None])
         x = next(iter(self.arrays.values()))
         xp = array_namespace(x)
-        wanted = f"a floating-point array of {xp.__name__} with shape {shape}"
+        wanted = f"a floating-point array of {library_of(xp)} with shape {shape}"
         if isinstance(value, float) and not is_array(value) and not shape:
             return xp.asarray(value, dtype=x.dtype, device=device(x))
         if not is_array(value):
             raise TypeError(f"f returned a {type(value).__name__}; expected {wanted}")
-        if array_namespace(value) is not xp:
-            came = array_namespace(value).__name__
-            raise TypeError(f"f returned an array of {came}; expected {wanted}")
+        refuse_other_library(value, xp, "f returned", wanted)
         if not is_kind(xp, value.dtype, "real floating"):
             raise TypeError(f"f returned {value.dtype}; expected {wanted}")
-        if tuple(value.shape) != shape and (shape or _size(value) != 1):
+        if tuple(value.shape) != shape and (shape or math.prod(value.shape) != 1):
             raise ValueError(f"f returned shape {tuple(value.shape)}; expected {wanted}")
         return xp.reshape(xp.asarray(value), shape)
-
-
-def _size(x: Array) -> int:
-    size = 1
-    for extent in x.shape:
-        size *= int(extent)
-    return size
-
-

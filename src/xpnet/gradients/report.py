@@ -51,14 +51,9 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        return {
-            "index": None if self.index is None else list(self.index),
-            "gradient": self.gradient,
-            "numerical": self.numerical,
-            "absolute": self.absolute,
-            "relative": self.relative,
-            "noise": self.noise,
-        }
+        numbers = ("gradient", "numerical", "absolute", "relative", "noise")
+        index = None if self.index is None else list(self.index)
+        return {"index": index, **{name: getattr(self, name) for name in numbers}}
 
 
 @dataclass(frozen=True)
@@ -165,13 +160,9 @@ class GradientReport:
         lines = [f"Gradient check {self.verdict}: {self.method}"]
         if self.parameters:
             rows = [_HEAD, *(_cells(name, row) for name, row in self.parameters.items())]
-            widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
-            lines += [
-                "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(
-                    zip(row, widths, strict=True)
-                )).rstrip()
-                for row in rows
-            ]  # fmt: skip
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            form = "  ".join(f"{{:{'>' if i else '<'}{width}}}" for i, width in enumerate(widths))
+            lines += [form.format(*row).rstrip() for row in rows]
         lines += [f"Likely cause: {cause}" for cause in self.causes]
         return "\n".join(lines)
 

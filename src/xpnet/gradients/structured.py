@@ -31,7 +31,7 @@ from typing import Any
 
 from array_api_compat import device
 
-from ..arrays import Array, array_namespace, item_bytes
+from ..arrays import Array, array_namespace, epsilon, item_bytes
 from ..functions import Activation
 from ..losses import Output
 
@@ -48,8 +48,8 @@ class Point:
     Attributes
     ----------
     params : dict of arrays
-    activation : Activation
-        Of the hidden layers.
+    activations : sequence of Activation
+        One for each hidden layer.
     output : Output
     logits : array, (n, outputs)
     z : sequence of arrays
@@ -60,7 +60,7 @@ class Point:
     """
 
     params: dict[str, Array]
-    activation: Activation
+    activations: Sequence[Activation]
     output: Output
     logits: Array
     z: Sequence[Array]
@@ -71,6 +71,18 @@ class Point:
     def depth(self) -> int:
         """The number of affine layers."""
         return len(self.z)
+
+    @property
+    def eps(self) -> float:
+        """The rounding unit of the net's dtype."""
+        return epsilon(self.logits)
+
+    def smooth_from(self, layer: int) -> bool:
+        """Whether no activation that a move in this layer passes has a kink; layers count from 1.
+
+        A logit passes none.
+        """
+        return all(activation.smooth for activation in self.activations[layer - 1 :])
 
     def units(self, layer: int) -> int:
         """The number of units that an affine layer leads to; layers count from 1."""
@@ -93,7 +105,7 @@ class Point:
         k = moves.shape[1]
         if layer < self.depth:
             column = self.a[layer - 1][:, None, start:stop] + moves
-            moved = self.activation.forward(column) - self.z[layer][:, None, start:stop]
+            moved = self.activations[layer - 1].forward(column) - self.z[layer][:, None, start:stop]
             rows = self.params[f"W{layer + 1}"][start:stop, :]
             layer += 1
         else:  # a logit moves by itself
@@ -106,16 +118,14 @@ class Point:
         for i in range(layer, self.depth):
             delta += self.a[i - 1][:, :, None]
             delta = self.params[f"W{i + 1}"].T @ (
-                self.activation.forward(delta) - self.z[i][:, :, None]
+                self.activations[i - 1].forward(delta) - self.z[i][:, :, None]
             )
         return xp.reshape(self.output.change(self.logits, self.target, delta), (n, k, width))
 
     def widest(self, layer: int) -> int:
         """Numbers that one move of one unit takes in the largest temporary."""
         first = min(layer + 1, self.depth)
-        return int(self.logits.shape[0]) * max(
-            self.units(i) for i in range(first, self.depth + 1)
-        )
+        return int(self.logits.shape[0]) * max(self.units(i) for i in range(first, self.depth + 1))
 
 
 @dataclass(frozen=True)
@@ -161,7 +171,7 @@ def gradient(
     scale : optional
         Multiplies the gradient.
     step : float, optional
-        h. None: see `default_step`. Needs `read`.
+        h. None: see `layer_step`. Needs `read`.
     read : callable, optional
         From an array to NumPy; it may wait for the device. With it, units whose G is no
         polynomial within the interval are found, and differenced directly. Without it nothing
@@ -178,20 +188,21 @@ def gradient(
     for layer in range(1, point.depth + 1):
         z, gain = point.z[layer - 1], largest_gain(point, layer)
         reach = at_least_one(xp, xp.max(xp.abs(z)))  # the input of a bias is 1
-        h = default_step(point, reach * gain) if step is None else step
+        h = layer_step(point, reach * gain) if step is None else step
         pairs = 2
         if step is not None and read is not None:
-            pairs = pairs_for(step * float(read(reach * gain)), epsilon(point))
+            pairs = pairs_for(step * float(read(reach * gain)), point.eps)
         every = list(range(point.units(layer)))
         if pairs > MOST_PAIRS:
             sums = _direct(point, layer, h, every)
         else:
-            radius = default_radius(point, layer, gain)
+            radius = sampling_radius(point, layer, gain)
             fit = curves(point, layer, xp.where(h * reach > radius, h * reach, radius), pairs)
             sums = _products(z, fit, h)
             if read is not None:
-                bad = [j for j, wrong in enumerate(read(_unfit(fit, epsilon(point)))) if wrong]
-                sums = _replaced(sums, bad, _direct(point, layer, h, bad))
+                bad = [j for j, wrong in enumerate(read(_unfit(fit, point.eps))) if wrong]
+                if bad:
+                    sums = _replaced(sums, bad, _direct(point, layer, h, bad))
         for key, part in zip((f"W{layer}", f"b{layer}"), sums, strict=True):
             part *= factor
             found[key] = part
@@ -211,20 +222,13 @@ def curves(point: Point, layer: int, radius: Array, pairs: int = 2) -> Curves:
         up, down = g[:, :pairs, :], g[:, pairs:, :]
         even = up[:, :2, :] + down[:, :2, :]
         up = up - down
-        odd = [
-            sum(0.5 * c * up[:, k, :] for k, c in enumerate(row)) for row in odd_fit(pairs)
-        ]
+        odd = [sum(0.5 * c * up[:, k, :] for k, c in enumerate(row)) for row in odd_fit(pairs)]
         pieces.append([*odd, even])
     *odd, even = (xp.concat(list(parts), axis=-1) for parts in zip(*pieces, strict=True))
     return Curves(radius, odd, even)
 
 
 # --- how far, how many -----------------------------------------------------------------------
-
-
-def epsilon(point: Point) -> float:
-    """The rounding unit of the net's dtype."""
-    return float(array_namespace(point.logits).finfo(point.logits.dtype).eps)
 
 
 def at_least_one(xp: ModuleType, value: Array) -> Array:
@@ -248,22 +252,21 @@ def largest_gain(point: Point, layer: int) -> Array:
     return gain
 
 
-def default_step(point: Point, reach: Array) -> Array:
-    """Return the cube root of the dtype's epsilon over the largest growth of a move.
+def layer_step(point: Point, reach: Array) -> Array:
+    """Return the step of all weights of a layer: epsilon's cube root over a move's growth.
 
     No argument of an activation or a loss moves by more than that cube root. Differences are
     taken without cancellation and from a fit, so that only truncation counts: about h²/6.
     """
-    return epsilon(point) ** (1 / 3) / reach
+    return point.eps ** (1 / 3) / reach
 
 
-def default_radius(point: Point, layer: int, gain: Array) -> Array:
+def sampling_radius(point: Point, layer: int, gain: Array) -> Array:
     """Return how far a G is sampled: as far as two pairs determine it to rounding.
 
-    With kinks about, no further than the default step.
+    With kinks about, no further than the step of `layer_step`.
     """
-    smooth = point.activation.smooth or layer == point.depth
-    return (_limit(2, epsilon(point)) if smooth else epsilon(point) ** (1 / 3)) / gain
+    return (_limit(2, point.eps) if point.smooth_from(layer) else point.eps ** (1 / 3)) / gain
 
 
 def pairs_for(largest: float, eps: float) -> int:
@@ -289,9 +292,7 @@ def odd_fit(pairs: int) -> list[list[float]]:
             if i != k:
                 square, below = (i / pairs) ** 2, (k * k - i * i) / pairs**2
                 up, same = [0.0, *coefficients], [*coefficients, 0.0]
-                coefficients = [
-                    (u - square * s) / below for u, s in zip(up, same, strict=True)
-                ]
+                coefficients = [(u - square * s) / below for u, s in zip(up, same, strict=True)]
         columns.append(coefficients)
     return [list(row) for row in zip(*columns, strict=True)]
 
@@ -307,12 +308,11 @@ def _fitting(point: Point, layer: int, moves: int) -> int:
 def _products(z: Array, fit: Curves, h: Any) -> tuple[Array, Array]:
     """Σ_n (G(h z) - G(-h z)) / 2h for every weight and bias, by one product for each power."""
     xp = array_namespace(z)
-    power, square, ratio = z, None, h / fit.radius
+    power, square, ratio = z, z * z, h / fit.radius
     weights = bias = None
     for q, coefficients in enumerate(fit.odd):
         c = coefficients * (ratio ** (2 * q) / fit.radius)
         if q:
-            square = z * z if square is None else square
             power = power * square
         weight, total = power.T @ c, xp.sum(c, axis=0)
         weights = weight if weights is None else weights + weight
@@ -336,8 +336,6 @@ def _direct(point: Point, layer: int, h: Any, units: Sequence[int]) -> tuple[Arr
             g = xp.sum(point.changes(layer, moves, j, j + 1)[:, :, 0], axis=0)
             parts.append((g[:k] - g[k:]) / (2.0 * h))
         columns.append(xp.concat(parts))
-    if not columns:
-        return z[:, :0].T, z[0, :0]
     sums = xp.stack(columns, axis=1)
     return sums[:-1, :], sums[-1, :]
 
@@ -357,17 +355,12 @@ def _replaced(
     sums: tuple[Array, Array], units: Sequence[int], new: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     """Put the columns of `new` in the places of some units."""
-    if not units:
-        return sums
-    xp, place = array_namespace(sums[0]), {j: i for i, j in enumerate(units)}
-    joined = [
-        xp.stack(
-            [
-                new_part[..., place[j]] if j in place else part[..., j]
-                for j in range(part.shape[-1])
-            ],
-            axis=-1,
-        )
-        for part, new_part in zip(sums, new, strict=True)
-    ]
-    return joined[0], joined[1]
+    xp, bias = array_namespace(sums[0]), sums[1]
+    columns = list(range(bias.shape[0]))
+    for i, j in enumerate(units):
+        columns[j] = len(columns) + i
+    index = xp.asarray(columns, device=device(bias))
+    weights, bias = (
+        xp.take(xp.concat(pair, axis=-1), index, axis=-1) for pair in zip(sums, new, strict=True)
+    )
+    return weights, bias

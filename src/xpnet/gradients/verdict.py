@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Host
+from ..arrays import Host, smallest_normal
 from .report import Entry, GradientReport, ParameterReport
+
+Arrays = Mapping[str, Host]
 
 # A difference whose error is above this share of the largest entry decides nothing.
 RESOLUTION = 0.05
@@ -39,14 +41,14 @@ class Comparison:
         return ~explained
 
     def report(self) -> ParameterReport:
+        """Count what passed and what did not, and find the worst."""
         error = np.abs(self.gradient - self.numerical)
         failed = self.failed()
         kink = ~failed & ~(error <= self.noise)
         same = (error == 0) & (self.gradient == 0)
         unclear = ~failed & ~kink & ~same & (self.noise > RESOLUTION * self.scale)
-        tiny = np.finfo(np.float64).tiny
         with np.errstate(over="ignore"):
-            excess = error / (self.noise + self.kink + tiny)
+            excess = error / (self.noise + self.kink + smallest_normal(error))
         excess = np.where(np.isnan(error), np.inf, excess)
         at = np.unravel_index(int(np.argmax(excess)), error.shape)
         worst = self.entry or Entry(
@@ -58,11 +60,21 @@ class Comparison:
 
 
 def report_of(
-    found: dict[str, Comparison],
-    at: Mapping[str, Host],
-    method: str,
-    variants: Mapping[str, Mapping[str, Host]] | None = None,
-) -> GradientReport:
+    found: dict[str, Comparison], at: Arrays, method: str,
+    variants: Mapping[str, Arrays] | None = None,
+) -> GradientReport:  # fmt: skip
+    """Judge what was compared.
+
+    Parameters
+    ----------
+    found : dict of Comparison
+    at : dict of ndarray
+        The arrays at which the gradient is taken.
+    method : str
+        How the check was done.
+    variants : dict of dicts of ndarray, optional
+        What a faulty backward pass would give, by its fault.
+    """
     rows = {name: comparison.report() for name, comparison in found.items()}
     if any(row.failed for row in rows.values()):
         verdict = "failed"
@@ -76,9 +88,7 @@ def report_of(
 
 
 def _likely_causes(
-    found: Mapping[str, Comparison],
-    at: Mapping[str, Host],
-    variants: Mapping[str, Mapping[str, Host]],
+    found: Mapping[str, Comparison], at: Arrays, variants: Mapping[str, Arrays]
 ) -> tuple[str, ...]:
     """One line for each pattern, with the names of the arrays that show it."""
     causes: dict[str, list[str]] = {}
@@ -92,10 +102,7 @@ def _likely_causes(
 
 
 def _cause(
-    name: str,
-    found: Mapping[str, Comparison],
-    at: Mapping[str, Host],
-    variants: Mapping[str, Mapping[str, Host]],
+    name: str, found: Mapping[str, Comparison], at: Arrays, variants: Mapping[str, Arrays]
 ) -> str | None:
     c = found[name]
     g, numerical = c.gradient, c.numerical
@@ -144,9 +151,7 @@ def _factor(c: Comparison) -> str | None:
     return f"{sign}, and {text}" if sign else text
 
 
-def _alike(
-    a: Host, b: Host, c: Comparison, noise: Any = None, loose: float = 1e-4
-) -> bool:
+def _alike(a: Host, b: Host, c: Comparison, noise: Any = None, loose: float = 1e-4) -> bool:
     """Whether two arrays agree within noise, and so closely that it is no accident."""
     error = np.abs(a - b)
     largest = float(np.max(np.abs(b)))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..arrays import Array, Params, array_namespace
-from ..functions import ACTIVATIONS
 from ..gradients import structured
 from ..layers import Affine, Elementwise, Layer
 from .definition import Definition
@@ -141,8 +140,8 @@ class Stack:
     def point(self, params: Params, x: Array, target: Array) -> structured.Point:
         """Return the net at a batch, as `structured` wants it: affine layers, activations."""
         logits, z, a = self.traced(params, x)
-        activation = next(iter(self.definition.activations), ACTIVATIONS["identity"])
-        return structured.Point(params, activation, self.definition.output, logits, z, a, target)
+        activations = self.definition.activations
+        return structured.Point(params, activations, self.definition.output, logits, z, a, target)
 
     def traced(self, params: Params, x: Array) -> tuple[Array, list[Array], list[Array]]:
         """Return logits; the input z of each affine layer; the input a of each activation."""
