@@ -11,13 +11,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .tables import finite_or_none
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,8 +74,8 @@ class Row:
     def _blocks(self) -> tuple[np.ndarray, np.ndarray]:
         """Steps and seconds of each block."""
         blocks = self.history.get("blocks", {"step": [], "seconds": []})
-        steps = np.diff(np.asarray(blocks["step"], dtype=np.float64), prepend=0.0)
-        seconds = np.diff(np.asarray(blocks["seconds"], dtype=np.float64), prepend=0.0)
+        ends = (np.asarray(blocks[name], dtype=np.float64) for name in ("step", "seconds"))
+        steps, seconds = (np.diff(end, prepend=0.0) for end in ends)
         return steps, seconds
 
     @property
@@ -92,21 +94,16 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        loss = self.loss
+        loss, step_seconds = self.loss, self.step_seconds
+        given = ("backend", "version", "device", "device_name", "available", "reason", "command")
         return {
-            "backend": self.backend,
-            "version": self.version,
-            "device": self.device,
-            "device_name": self.device_name,
-            "available": self.available,
-            "reason": self.reason,
-            "command": self.command,
-            "first_loss": _finite(loss[0]) if loss.size else None,
-            "last_loss": _finite(loss[-1]) if loss.size else None,
+            **{name: getattr(self, name) for name in given},
+            "first_loss": finite_or_none(loss[0]) if loss.size else None,
+            "last_loss": finite_or_none(loss[-1]) if loss.size else None,
             "test_accuracy": self.history.get("test_accuracy"),
             "largest_difference_from_numpy": self.difference,
             "start_seconds": self.start_seconds,
-            "microseconds_a_step": None if self.step_seconds is None else 1e6 * self.step_seconds,
+            "microseconds_a_step": None if step_seconds is None else 1e6 * step_seconds,
             "speedup_over_numpy": self.speedup,
             "history": self.history,
         }
@@ -165,32 +162,30 @@ def relate(rows: Sequence[Row]) -> None:
     for row in rows:
         n = min(row.loss.size, numpy.loss.size)
         if n:
-            row.difference = _finite(np.max(np.abs(row.loss[:n] - numpy.loss[:n])))
+            row.difference = finite_or_none(np.max(np.abs(row.loss[:n] - numpy.loss[:n])))
         if row.step_seconds and numpy.step_seconds:
             row.speedup = numpy.step_seconds / row.step_seconds
 
 
-HEAD = (
-    "backend", "device", "first\nloss", "last\nloss", "test\naccuracy", "largest\ndifference",
-    "start\ns", "µs a\nstep", "speed-up",
-)  # fmt: skip
+# The table's columns after backend and device: the key in `Row.to_dict`, and how it is written.
+COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "first\nloss": ("first_loss", "{:.4f}".format),
+    "last\nloss": ("last_loss", "{:.4f}".format),
+    "test\naccuracy": ("test_accuracy", lambda share: f"{100 * share:.2f} %"),
+    "largest\ndifference": ("largest_difference_from_numpy", lambda d: f"{d:.1e}" if d else "0"),
+    "start\ns": ("start_seconds", "{:.2f}".format),
+    "µs a\nstep": ("microseconds_a_step", lambda t: f"{t:,.0f}" if t >= 99.5 else f"{t:.1f}"),
+    "speed-up": ("speedup_over_numpy", "{:.2f}".format),
+}
+HEAD = ("backend", "device", *COLUMNS)
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row of the table, in the order of `HEAD`."""
     values = row.to_dict()
-    step = values["microseconds_a_step"]
-    return (
-        row.backend,
-        row.device or "–",
-        _told(values["first_loss"], ".4f"),
-        _told(values["last_loss"], ".4f"),
-        _told(values["test_accuracy"], ".2%").replace("%", " %"),
-        _told(row.difference, ".1e" if row.difference else ".0f"),
-        _told(row.start_seconds, ".2f"),
-        _told(step, ",.0f" if step and step >= 99.5 else ".1f"),
-        _told(row.speedup, ".2f"),
-    )
+    numbers = ((values[key], write) for key, write in COLUMNS.values())
+    written = ("–" if value is None else write(value) for value, write in numbers)
+    return (row.backend, row.device or "–", *written)
 
 
 def notes(machine: dict[str, Any], rows: Sequence[Row]) -> list[str]:
@@ -249,11 +244,3 @@ def _last_line(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return f"ended by signal {-done.returncode}" + (f": {last}" if last else "")
     return last or f"ended with exit code {done.returncode}"
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _told(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)

@@ -12,13 +12,12 @@ import click
 
 from .._version import __version__
 from ..backend.table import backends
-from .options import debug_option
+from .options import json_option
 from .tables import show
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@debug_option
+@json_option
 def info(*, as_json: bool) -> None:
     """Say what this machine can run, or why not."""
     found = backends()
