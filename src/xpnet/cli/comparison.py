@@ -88,7 +88,7 @@ class Row:
     def step_seconds(self) -> float | None:
         """Seconds a step: the median of the whole blocks after the first ones."""
         steps, seconds = self._blocks
-        # A shorter last block is compiled or recorded anew.
+        # A shorter last block is compiled or recorded again.
         later = (seconds / steps)[START_BLOCKS:][steps[START_BLOCKS:] == steps[:1]]
         return float(np.median(later)) if later.size else None
 
@@ -117,12 +117,12 @@ def machine() -> dict[str, Any]:
     done = _run(["info", "--json"])
     if done.returncode:
         raise RuntimeError(f"cannot ask for the backends: {_last_line(done)}")
-    found: dict[str, Any] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
     # What decides how fast products are, and is not seen otherwise.
     names = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    found["environment"] = {name: os.environ[name] for name in names if name in os.environ}
+    answer["environment"] = {name: os.environ[name] for name in names if name in os.environ}
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {**found, "usable_cpu_count": count}
+    return {**answer, "usable_cpu_count": count}
 
 
 def rows_of(backends: Sequence[dict[str, Any]]) -> list[Row]:
@@ -217,21 +217,21 @@ def figure(rows: Sequence[Row]) -> Figure:
     """
     from ..plots import new_figure, plot_losses, plot_times, title_of
 
-    drawn = [row for row in rows if row.loss.size]
+    trained = [row for row in rows if row.loss.size]
     picture = new_figure(14, 6)
     left, right = picture.subplots(1, 2)
-    title = title_of(drawn[0].history["settings"] if drawn else {})
-    plot_losses({row.name: row.loss for row in drawn}, left, title=title)
-    times = {row.name: 1e6 * (row.step_seconds or np.nan) for row in drawn}
+    title = title_of(trained[0].history["settings"] if trained else {})
+    plot_losses({row.name: row.loss for row in trained}, left, title=title)
+    times = {row.name: 1e6 * (row.step_seconds or np.nan) for row in trained}
     plot_times(times, right, unit="µs a step, after the start")
     return picture
 
 
 def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     # -m would import from the current folder first; only where this process does so too.
-    here = [] if {"", os.getcwd()} & {*sys.path} else ["-P"]
+    isolated = [] if {"", os.getcwd()} & {*sys.path} else ["-P"]
     return subprocess.run(
-        [sys.executable, *here, "-m", "xpnet", *arguments],
+        [sys.executable, *isolated, "-m", "xpnet", *arguments],
         stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
         check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )  # fmt: skip

@@ -20,8 +20,8 @@ from .tables import show
 @json_option
 def info(*, as_json: bool) -> None:
     """Say what this machine can run, or why not."""
-    found = backends()
-    cpu = found[0].devices[0].name if found[0].devices else platform.machine()
+    known = backends()
+    cpu = known[0].devices[0].name if known[0].devices else platform.machine()
     machine: dict[str, Any] = {
         "xpnet": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
@@ -31,7 +31,7 @@ def info(*, as_json: bool) -> None:
     }
     if as_json:
         described = [
-            {"available": backend.available, **dataclasses.asdict(backend)} for backend in found
+            {"available": backend.available, **dataclasses.asdict(backend)} for backend in known
         ]
         click.echo(json.dumps({**machine, "backends": described}, indent=2))
         return
@@ -41,7 +41,7 @@ def info(*, as_json: bool) -> None:
         ("system", machine["system"]),
         ("CPU", f"{cpu}, {machine['cpu_count']} logical cores"),
     ]
-    for backend in found:
+    for backend in known:
         title = f"{backend.name} {backend.version}" if backend.version else backend.name
         devices = [str(device) for device in backend.devices] or [f"no: {backend.reason}"]
         rows += [(title if i == 0 else "", device) for i, device in enumerate(devices)]

@@ -97,7 +97,7 @@ def train(**options: Any) -> int:
     restart (--max-restarts) they go on from the last checkpoint.
     """
     run = _asked_for(options)
-    where = _placement(**{name: options[name] for name in ("backend", "device", "dtype")})
+    where = _placement(options)
     overwrite = options["force"] or run.resumes
     with runs.run_folder(run.folder, overwrite) if run.leads else nullcontext():
         net, data = _net_and_data(where, options)
@@ -159,8 +159,9 @@ def _asked_for(options: dict[str, Any]) -> _Run:
     )
 
 
-def _placement(backend: str, device: str | None, dtype: str) -> Placement:
+def _placement(options: dict[str, Any]) -> Placement:
     """Return where this rank computes."""
+    backend, device, dtype = (options[name] for name in ("backend", "device", "dtype"))
     where = place_early(backend, device, dtype)
     return place(backend, distributed.own_device(where, device), dtype)
 
@@ -232,7 +233,7 @@ def _progress(steps: int, *, quiet: bool) -> Iterator[list[Callback]]:
 
     every = 1000 if steps >= 1000 else max(1, steps // 10)
     with ProgressBar(Console()) as bar:
-        # The bar's own lines elsewhere would say the same once more.
+        # In a file the bar would print lines of its own, which say the same.
         yield [bar, Log(every, bar.print)] if bar.drawn else [Log(every, click.echo)]
 
 
@@ -258,11 +259,11 @@ def _save(run: _Run, net: MLP, data: _Data, history: History, *, tested: bool) -
         from . import page
 
         test = (net, *data.test, data.image_shape) if tested else ()
-        drawn = page.pictures(history, *test)
+        pictures = page.pictures_of(history, *test)
         if options["pictures"]:
-            files += page.save_pictures(folder, drawn)
+            files += page.save_pictures(folder, pictures)
         if options["report"]:
-            page.save_report(folder / "report.html", history, drawn)
+            page.save_report(folder / "report.html", history, pictures)
             files.append("report.html")
     run.say(f"{', '.join(files)} are in {folder}")
     if history.stopped:
