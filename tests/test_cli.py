@@ -28,7 +28,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import xpnet
-from xpnet import __main__
+from xpnet import __main__, cli
 from xpnet.backend import BACKENDS, FOR_TESTS
 from xpnet.cli import command, runs, train
 from xpnet.cli.inputs import DATASETS
@@ -85,6 +85,16 @@ def read(folder):
     return json.loads((folder / "history.json").read_text(encoding="utf-8"))
 
 
+def without_matplotlib(monkeypatch):
+    """What draws has to be imported again, and matplotlib is not there."""
+    for name in [*sys.modules]:
+        if name.startswith(("matplotlib.", "xpnet.plots", "xpnet.cli.page")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(xpnet, "plots", raising=False)
+    monkeypatch.delattr(cli, "page", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
 FAST = ("--no-pictures", "--steps", 40, "--batch-size", 20)
 
 
@@ -119,10 +129,7 @@ def test_train_writes_the_run_and_sums_it_up(run, tmp_path):
 
 def test_no_pictures_need_no_matplotlib(run, tmp_path, monkeypatch):
     """On a server without matplotlib the losses and the summary are still there."""
-    for name in ("plots", "report"):
-        monkeypatch.delitem(sys.modules, f"xpnet.{name}", raising=False)
-        monkeypatch.delattr(xpnet, name, raising=False)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    without_matplotlib(monkeypatch)
     code, output, errors = run("train", *FAST, "--out", "run")
     assert (code, errors) == (0, "")
     assert output.endswith("model.safetensors, history.json are in run\n")
@@ -395,9 +402,7 @@ def test_folder_is_tried_before_the_training(run, tmp_path, monkeypatch):
 def test_matplotlib_is_looked_for_before_the_training(run, monkeypatch):
     """Without matplotlib the run would fail at its end, at the picture."""
     monkeypatch.setattr(train, "fit", lambda *args, **kwargs: pytest.fail("trained first"))
-    monkeypatch.delitem(sys.modules, "xpnet.plots", raising=False)
-    monkeypatch.delattr(xpnet, "plots", raising=False)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    without_matplotlib(monkeypatch)
     for option in ("--pictures", "--report"):
         assert 'pip install "xpnet[cli]"' in refused(run("train", *FAST, option))
 

@@ -15,7 +15,7 @@ pytest.importorskip("rich", reason="the command needs rich")
 pytest.importorskip("matplotlib", reason="the command needs matplotlib")
 
 from click.testing import CliRunner
-from test_cli import write_idx
+from test_cli import without_matplotlib, write_idx
 
 import xpnet
 from xpnet.cli import command
@@ -185,9 +185,7 @@ def test_matplotlib_is_looked_for_before_the_training(run, devices, monkeypatch)
     """Without matplotlib an hour of training would end in an error."""
     devices(("numpy", "cpu"))
     monkeypatch.setattr(compare, "train", lambda *args: pytest.fail("trained first"))
-    monkeypatch.delitem(sys.modules, "xpnet.plots", raising=False)
-    monkeypatch.delattr(xpnet, "plots", raising=False)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    without_matplotlib(monkeypatch)
     code, _, errors = run()
     assert code == 2
     assert 'pip install "xpnet[cli]"' in errors

@@ -6,20 +6,17 @@ from typing import Any
 
 import click
 
-from ..backend.table import place
 from ..losses import OUTPUTS
-from .inputs import build, class_count, load_dataset, prepare
-from .options import dataset_option, debug_option, dtype_option, net_options, placement_options
+from .inputs import build, class_count, load_dataset, place_early
+from .options import dtype_option, net_options, placement_options
 
 
 @click.command()
 @placement_options
 @dtype_option
-@dataset_option
 @net_options
 @click.option("--output", type=click.Choice(list(OUTPUTS)), default="softmax")
 @click.option("--batch-size", type=click.IntRange(min=1), default=100)
-@debug_option
 def check(
     *,
     backend: str,
@@ -33,13 +30,11 @@ def check(
 
     On the first rows of the data set. The exit code is 1 where an entry fails.
     """
-    prepare(backend, dtype)
-    where = place(backend, device, dtype)
-    here: dict[str, Any] = {"xp": backend, "device": device, "dtype": dtype}
-    (x, t), _ = load_dataset(dataset, **here)
+    where = place_early(backend, device, dtype)
+    (x, t), _ = load_dataset(dataset, where)
     if batch_size > x.shape[0]:
         raise ValueError(f"--batch-size is {batch_size}, more than the {x.shape[0]} images")
-    net = build(x.shape[1], class_count(where, t), **described, **here)
+    net = build(x.shape[1], class_count(where, t), where, **described)
     click.echo(repr(net)[1:-1])
     report = net.check_gradient(x[:batch_size, :], t[:batch_size])
     click.echo(str(report))

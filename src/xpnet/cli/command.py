@@ -30,4 +30,4 @@ def cli() -> None:
 
 
 for command in (train, compare, check, predict, evaluate_model, info):
-    cli.add_command(command)
+    cli.add_command(debug_option(command))

@@ -12,11 +12,11 @@ from . import comparison
 from .errors import INTERRUPTED
 from .options import (
     as_words,
-    dataset_option,
-    debug_option,
     dtype_option,
-    force_option,
+    json_option,
     net_options,
+    out_options,
+    refuse_steps_and_epochs,
     training_options,
 )
 from .runs import default_folder, run_folder
@@ -24,18 +24,11 @@ from .tables import show_table
 
 
 @click.command()
-@dataset_option
 @net_options
 @training_options
 @dtype_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="The folder of the results.  [default: runs/DATASET-compare-TIME]",
-)
-@force_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@debug_option
+@out_options("The folder of the results.  [default: runs/DATASET-compare-TIME]")
+@json_option
 def compare(*, out: Path | None, force: bool, as_json: bool, **options: Any) -> int:
     """Train the same net on every backend and device that this machine has.
 
@@ -44,8 +37,7 @@ def compare(*, out: Path | None, force: bool, as_json: bool, **options: Any) -> 
     """
     from .. import plots  # noqa: F401  (without matplotlib the run would fail at its end)
 
-    if options["steps"] is not None and options["epochs"] is not None:
-        raise click.UsageError("give --steps or --epochs, not both")
+    refuse_steps_and_epochs(options)
     words = as_words(options)
     with run_folder(out or default_folder(options["dataset"], "compare"), force) as folder:
         machine = comparison.machine()

@@ -11,13 +11,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .tables import finite_or_none
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,8 +74,8 @@ class Row:
     def _blocks(self) -> tuple[np.ndarray, np.ndarray]:
         """Steps and seconds of each block."""
         blocks = self.history.get("blocks", {"step": [], "seconds": []})
-        steps = np.diff(np.asarray(blocks["step"], dtype=np.float64), prepend=0.0)
-        seconds = np.diff(np.asarray(blocks["seconds"], dtype=np.float64), prepend=0.0)
+        ends = (np.asarray(blocks[name], dtype=np.float64) for name in ("step", "seconds"))
+        steps, seconds = (np.diff(end, prepend=0.0) for end in ends)
         return steps, seconds
 
     @property
@@ -86,27 +88,22 @@ class Row:
     def step_seconds(self) -> float | None:
         """Seconds a step: the median of the whole blocks after the first ones."""
         steps, seconds = self._blocks
-        # A shorter last block is compiled or recorded anew.
+        # A shorter last block is compiled or recorded again.
         later = (seconds / steps)[START_BLOCKS:][steps[START_BLOCKS:] == steps[:1]]
         return float(np.median(later)) if later.size else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        loss = self.loss
+        loss, step_seconds = self.loss, self.step_seconds
+        given = ("backend", "version", "device", "device_name", "available", "reason", "command")
         return {
-            "backend": self.backend,
-            "version": self.version,
-            "device": self.device,
-            "device_name": self.device_name,
-            "available": self.available,
-            "reason": self.reason,
-            "command": self.command,
-            "first_loss": _finite(loss[0]) if loss.size else None,
-            "last_loss": _finite(loss[-1]) if loss.size else None,
+            **{name: getattr(self, name) for name in given},
+            "first_loss": finite_or_none(loss[0]) if loss.size else None,
+            "last_loss": finite_or_none(loss[-1]) if loss.size else None,
             "test_accuracy": self.history.get("test_accuracy"),
             "largest_difference_from_numpy": self.difference,
             "start_seconds": self.start_seconds,
-            "microseconds_a_step": None if self.step_seconds is None else 1e6 * self.step_seconds,
+            "microseconds_a_step": None if step_seconds is None else 1e6 * step_seconds,
             "speedup_over_numpy": self.speedup,
             "history": self.history,
         }
@@ -120,12 +117,12 @@ def machine() -> dict[str, Any]:
     done = _run(["info", "--json"])
     if done.returncode:
         raise RuntimeError(f"cannot ask for the backends: {_last_line(done)}")
-    found: dict[str, Any] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
     # What decides how fast products are, and is not seen otherwise.
     names = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    found["environment"] = {name: os.environ[name] for name in names if name in os.environ}
+    answer["environment"] = {name: os.environ[name] for name in names if name in os.environ}
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {**found, "usable_cpu_count": count}
+    return {**answer, "usable_cpu_count": count}
 
 
 def rows_of(backends: Sequence[dict[str, Any]]) -> list[Row]:
@@ -165,32 +162,30 @@ def relate(rows: Sequence[Row]) -> None:
     for row in rows:
         n = min(row.loss.size, numpy.loss.size)
         if n:
-            row.difference = _finite(np.max(np.abs(row.loss[:n] - numpy.loss[:n])))
+            row.difference = finite_or_none(np.max(np.abs(row.loss[:n] - numpy.loss[:n])))
         if row.step_seconds and numpy.step_seconds:
             row.speedup = numpy.step_seconds / row.step_seconds
 
 
-HEAD = (
-    "backend", "device", "first\nloss", "last\nloss", "test\naccuracy", "largest\ndifference",
-    "start\ns", "µs a\nstep", "speed-up",
-)  # fmt: skip
+# The table's columns after backend and device: the key in `Row.to_dict`, and how it is written.
+COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "first\nloss": ("first_loss", "{:.4f}".format),
+    "last\nloss": ("last_loss", "{:.4f}".format),
+    "test\naccuracy": ("test_accuracy", lambda share: f"{100 * share:.2f} %"),
+    "largest\ndifference": ("largest_difference_from_numpy", lambda d: f"{d:.1e}" if d else "0"),
+    "start\ns": ("start_seconds", "{:.2f}".format),
+    "µs a\nstep": ("microseconds_a_step", lambda t: f"{t:,.0f}" if t >= 99.5 else f"{t:.1f}"),
+    "speed-up": ("speedup_over_numpy", "{:.2f}".format),
+}
+HEAD = ("backend", "device", *COLUMNS)
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """Return a row of the table, in the order of `HEAD`."""
     values = row.to_dict()
-    step = values["microseconds_a_step"]
-    return (
-        row.backend,
-        row.device or "–",
-        _told(values["first_loss"], ".4f"),
-        _told(values["last_loss"], ".4f"),
-        _told(values["test_accuracy"], ".2%").replace("%", " %"),
-        _told(row.difference, ".1e" if row.difference else ".0f"),
-        _told(row.start_seconds, ".2f"),
-        _told(step, ",.0f" if step and step >= 99.5 else ".1f"),
-        _told(row.speedup, ".2f"),
-    )
+    numbers = ((values[key], write) for key, write in COLUMNS.values())
+    written = ("–" if value is None else write(value) for value, write in numbers)
+    return (row.backend, row.device or "–", *written)
 
 
 def notes(machine: dict[str, Any], rows: Sequence[Row]) -> list[str]:
@@ -222,21 +217,21 @@ def figure(rows: Sequence[Row]) -> Figure:
     """
     from ..plots import new_figure, plot_losses, plot_times, title_of
 
-    drawn = [row for row in rows if row.loss.size]
+    trained = [row for row in rows if row.loss.size]
     picture = new_figure(14, 6)
     left, right = picture.subplots(1, 2)
-    title = title_of(drawn[0].history["settings"] if drawn else {})
-    plot_losses({row.name: row.loss for row in drawn}, left, title=title)
-    times = {row.name: 1e6 * (row.step_seconds or np.nan) for row in drawn}
+    title = title_of(trained[0].history["settings"] if trained else {})
+    plot_losses({row.name: row.loss for row in trained}, left, title=title)
+    times = {row.name: 1e6 * (row.step_seconds or np.nan) for row in trained}
     plot_times(times, right, unit="µs a step, after the start")
     return picture
 
 
 def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     # -m would import from the current folder first; only where this process does so too.
-    here = [] if {"", os.getcwd()} & {*sys.path} else ["-P"]
+    isolated = [] if {"", os.getcwd()} & {*sys.path} else ["-P"]
     return subprocess.run(
-        [sys.executable, *here, "-m", "xpnet", *arguments],
+        [sys.executable, *isolated, "-m", "xpnet", *arguments],
         stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
         check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )  # fmt: skip
@@ -249,11 +244,3 @@ def _last_line(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return f"ended by signal {-done.returncode}" + (f": {last}" if last else "")
     return last or f"ended with exit code {done.returncode}"
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _told(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)

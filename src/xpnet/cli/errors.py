@@ -69,8 +69,8 @@ def one_line(error: Exception) -> str:
     text = " ".join(text.split())
     if isinstance(error, MemoryError):
         return f"not enough memory: {text}" if text else "not enough memory"
-    meant = (click.ClickException, OSError, ValueError, TypeError, RuntimeError, ImportError)
-    if text and isinstance(error, (*meant, ArithmeticError)):
+    expected = (click.ClickException, OSError, ValueError, TypeError, RuntimeError, ImportError)
+    if text and isinstance(error, (*expected, ArithmeticError)):
         return text
     kind = type(error).__name__
     return (f"{kind}: {text}" if text else kind) + " (a mistake in xpnet? --debug shows where)"

@@ -12,17 +12,16 @@ import click
 
 from .._version import __version__
 from ..backend.table import backends
-from .options import debug_option
+from .options import json_option
 from .tables import show
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@debug_option
+@json_option
 def info(*, as_json: bool) -> None:
     """Say what this machine can run, or why not."""
-    found = backends()
-    cpu = found[0].devices[0].name if found[0].devices else platform.machine()
+    known = backends()
+    cpu = known[0].devices[0].name if known[0].devices else platform.machine()
     machine: dict[str, Any] = {
         "xpnet": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
@@ -32,7 +31,7 @@ def info(*, as_json: bool) -> None:
     }
     if as_json:
         described = [
-            {"available": backend.available, **dataclasses.asdict(backend)} for backend in found
+            {"available": backend.available, **dataclasses.asdict(backend)} for backend in known
         ]
         click.echo(json.dumps({**machine, "backends": described}, indent=2))
         return
@@ -42,7 +41,7 @@ def info(*, as_json: bool) -> None:
         ("system", machine["system"]),
         ("CPU", f"{cpu}, {machine['cpu_count']} logical cores"),
     ]
-    for backend in found:
+    for backend in known:
         title = f"{backend.name} {backend.version}" if backend.version else backend.name
         devices = [str(device) for device in backend.devices] or [f"no: {backend.reason}"]
         rows += [(title if i == 0 else "", device) for i, device in enumerate(devices)]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -15,8 +14,12 @@ from ..functions import ACTIVATIONS
 from ..optimizers import OPTIMIZERS
 from .inputs import DATASETS
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 STEPS = 10_000
+NET = ("hidden", "activation", "weight_init", "l2", "seed")  # what describes a net
+
+
+# --- what is typed, as values ----------------------------------------------------------------
 
 
 def layer_sizes(
@@ -41,104 +44,10 @@ def number_or_name(
         return value
 
 
-def options_of_run(
-    ctx: click.Context, param: click.Parameter, folder: Path | None
-) -> Path | None:
-    """Take the options of an earlier run as the defaults."""
-    if folder is not None:
-        path = folder / "options.json"
-        if not path.exists():
-            raise click.BadParameter(f"{folder} is no folder of a run: it has no options.json")
-        try:
-            ctx.default_map = dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise click.BadParameter(f"{path} is damaged: {error}") from error
-    return folder
-
-
-debug_option = click.option(
-    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
-)
-dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default="float32")
-force_option = click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
-
-
-def placement_options(command: Command) -> Command:
-    """Add ``--backend`` and ``--device``."""
-    names = [name for name in BACKENDS if name not in FOR_TESTS]
-    for option in (
-        click.option("--device", help="Such as cpu, cuda or cuda:1; default: the library's."),
-        click.option("--backend", type=click.Choice(names), default="numpy"),
-    ):
-        command = option(command)
-    return command
-
-
-split_option = click.option(
-    "--split",
-    type=click.Choice(["test", "train"]),
-    help="Which part of a data set.  [default: test]",
-)
-
-
-def dataset_option(command: Command) -> Command:
-    """Add ``--dataset``."""
-    return click.option(
-        "--dataset",
-        default="mnist",
-        metavar=f"{'|'.join(DATASETS)}|FOLDER",
-        help="A name, or a folder of the four IDX files, plain, .gz or .xz.",
-    )(command)
-
-
-def net_options(command: Command) -> Command:
-    """Add what describes a net: ``--hidden``, ``--activation``, ``--weight-init`` and so on."""
-    for option in (
-        click.option(
-            "--seed", type=click.IntRange(min=0), default=0, help="Of the weights and the batches."
-        ),
-        click.option(
-            "--l2", type=float, default=0.0, help="Weight of the squared weights in the loss."
-        ),
-        click.option(
-            "--weight-init",
-            callback=number_or_name,
-            metavar="xavier|he|NUMBER",
-            help="How weights are drawn; a number is their standard deviation.  [default: 0.01 "
-            "with one hidden layer or none; xavier with more]",
-        ),
-        click.option("--activation", type=click.Choice(list(ACTIVATIONS)), default="sigmoid"),
-        click.option(
-            "--hidden",
-            callback=layer_sizes,
-            metavar="SIZES",
-            multiple=True,
-            default=["100"],
-            help="Sizes of the hidden layers: --hidden 100,50 or --hidden 100 --hidden 50; or "
-            "none.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def training_options(command: Command) -> Command:
-    """Add how a net is trained: ``--optimizer``, ``--batch-size``, ``--steps`` and so on."""
-    for option in (
-        click.option(
-            "--dropout",
-            type=click.FloatRange(0.0, 1.0, max_open=True),
-            default=0.0,
-            help="The probability with which a step leaves an output of a hidden layer out.",
-        ),
-        click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps."),
-        click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]"),
-        click.option("--batch-size", type=click.IntRange(min=1), default=100),
-        click.option("--learning-rate", type=float, default=0.1),
-        click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd"),
-    ):
-        command = option(command)
-    return command
+def refuse_steps_and_epochs(options: dict[str, Any]) -> None:
+    """Raise where the length of a run is given twice."""
+    if options["steps"] is not None and options["epochs"] is not None:
+        raise click.UsageError("give --steps or --epochs, not both")
 
 
 def as_words(options: dict[str, Any]) -> list[str]:
@@ -155,3 +64,101 @@ def as_words(options: dict[str, Any]) -> list[str]:
             text = ",".join(map(str, value)) or "none" if name == "hidden" else str(value)
             words += [f"--{name.replace('_', '-')}", text]
     return words
+
+
+# --- one option ------------------------------------------------------------------------------
+
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+)
+dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default="float32")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+# --- several at once -------------------------------------------------------------------------
+
+
+def _all_of(*options: Decorator) -> Decorator:
+    """Return a decorator that adds options, in the order in which the help lists them."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def out_options(
+    out: str, force: str = "Write into a folder that is not empty."
+) -> Decorator:  # fmt: skip
+    """Return the decorator that adds ``--out`` and ``--force``, from their helps."""
+    return _all_of(
+        click.option("--out", type=click.Path(path_type=Path), help=out),
+        click.option("--force", is_flag=True, help=force),
+    )
+
+
+placement_options = _all_of(
+    click.option(
+        "--backend",
+        type=click.Choice([name for name in BACKENDS if name not in FOR_TESTS]),
+        default="numpy",
+    ),
+    click.option("--device", help="Such as cpu, cuda or cuda:1; default: the library's."),
+)
+# A saved model, and rows for it.
+model_options = _all_of(
+    click.argument("model", type=click.Path(path_type=Path)),
+    click.argument("data"),
+    placement_options,
+    click.option(
+        "--split",
+        type=click.Choice(["test", "train"]),
+        help="Which part of a data set.  [default: test]",
+    ),
+)
+# A data set, and a new net for it.
+net_options = _all_of(
+    click.option(
+        "--dataset",
+        default="mnist",
+        metavar=f"{'|'.join(DATASETS)}|FOLDER",
+        help="A name, or a folder of the four IDX files, plain, .gz or .xz.",
+    ),
+    click.option(
+        "--hidden",
+        callback=layer_sizes,
+        metavar="SIZES",
+        multiple=True,
+        default=["100"],
+        help="Sizes of the hidden layers: --hidden 100,50 or --hidden 100 --hidden 50; or none.",
+    ),
+    click.option("--activation", type=click.Choice(list(ACTIVATIONS)), default="sigmoid"),
+    click.option(
+        "--weight-init",
+        callback=number_or_name,
+        metavar="xavier|he|NUMBER",
+        help="How weights are drawn; a number is their standard deviation.  [default: 0.01 "
+        "with one hidden layer or none; xavier with more]",
+    ),
+    click.option(
+        "--l2", type=float, default=0.0, help="Weight of the squared weights in the loss."
+    ),
+    click.option(
+        "--seed", type=click.IntRange(min=0), default=0, help="Of the weights and the batches."
+    ),
+)
+training_options = _all_of(
+    click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd"),
+    click.option("--learning-rate", type=float, default=0.1),
+    click.option("--batch-size", type=click.IntRange(min=1), default=100),
+    click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]"),
+    click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps."),
+    click.option(
+        "--dropout",
+        type=click.FloatRange(0.0, 1.0, max_open=True),
+        default=0.0,
+        help="The probability with which a step leaves an output of a hidden layer out.",
+    ),
+)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import functools
 import io
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import plots
@@ -19,11 +20,7 @@ from ..markup import paragraph, table
 from ..network.mlp import MLP
 from ..training.history import History
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-
-Picture = Callable[..., "Axes"]  # of the axes to draw into, None for new ones
+Picture = Callable[..., Axes]  # of the axes to draw into, None for new ones
 
 CAPTIONS = {
     "loss": "Loss of each step",
@@ -31,11 +28,11 @@ CAPTIONS = {
     "mistakes": "Test images whose wrong class the net is most sure of",
     "weights": "Weights into the units of the first layer, as images",
 }
-# Inches of a picture on a phone: drawn anew, so that its words can be read.
+# Inches of a picture on a phone: drawn again, so that its words can be read.
 NARROW = {"loss": (4, 3.6), "confusion": (4, 4.2), "mistakes": (4, 6), "weights": (4, 3.8)}
 
 
-def pictures(
+def pictures_of(
     history: History,
     net: MLP | None = None,
     x: Array = None,
@@ -49,37 +46,38 @@ def pictures(
     Examples
     --------
     >>> from xpnet import History
-    >>> list(pictures(History()))
+    >>> list(pictures_of(History()))
     ['loss']
     """
-    found: dict[str, Picture] = {"loss": functools.partial(plots.plot_loss, history)}
+    pictures: dict[str, Picture] = {"loss": partial(plots.plot_loss, history)}
     if net is not None:
-        found["confusion"] = functools.partial(plots.plot_confusion, net, x, t)
-        found["mistakes"] = functools.partial(plots.plot_mistakes, net, x, t, shape=shape)
-        found["weights"] = functools.partial(plots.plot_weights, net, shape=shape)
-    return found
+        pictures["confusion"] = partial(plots.plot_confusion, net, x, t)
+        pictures["mistakes"] = partial(plots.plot_mistakes, net, x, t, shape=shape)
+        pictures["weights"] = partial(plots.plot_weights, net, shape=shape)
+    return pictures
 
 
-def save_pictures(folder: Path, drawn: Mapping[str, Picture]) -> list[str]:
+def save_pictures(folder: Path, pictures: Mapping[str, Picture]) -> list[str]:
     """Write each picture into a folder; return the names of the files."""
-    for name, draw in drawn.items():
+    for name, draw in pictures.items():
         plots.figure_of(draw(ax=None)).savefig(folder / f"{name}.png")
-    return [f"{name}.png" for name in drawn]
+    return [f"{name}.png" for name in pictures]
 
 
-def save_report(path: Path, history: History, drawn: Mapping[str, Picture]) -> None:
+def save_report(path: Path, history: History, pictures: Mapping[str, Picture]) -> None:
     """Write summary, settings and pictures as one HTML file that asks for nothing else."""
     settings = history.settings
     title = "-".join(map(str, settings["layer_sizes"])) + f" on {settings['dataset']}"
+    loss, *others = (_figure(name, draw) for name, draw in pictures.items())
     parts = [
         f"<h1>{escape(title)}</h1>",
         paragraph(f"Trained with xpnet {history.environment['xpnet']}, {history.device}."),
-        *(_figure(name, draw) for name, draw in drawn.items() if name == "loss"),
+        loss,
         '<div class="beside">',
         _section("Summary", history.rows()),
-        _section("Settings", _said(settings)),
-        *(_figure(name, draw) for name, draw in drawn.items() if name != "loss"),
-        _section("Environment", _said(history.environment)),
+        _section("Settings", _rows(settings)),
+        *others,
+        _section("Environment", _rows(history.environment)),
         "</div>",
     ]
     page = _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(parts))
@@ -90,14 +88,14 @@ def _section(heading: str, rows: list[tuple[str, str]]) -> str:
     return f"<section>\n<h2>{heading}</h2>\n{table(rows)}\n</section>"
 
 
-def _said(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(key.replace("_", " "), _words(v)) for key, v in values.items() if v is not None]
+def _rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(key.replace("_", " "), _in_words(v)) for key, v in values.items() if v is not None]
 
 
-def _words(value: Any) -> str:
+def _in_words(value: Any) -> str:
     if isinstance(value, Mapping):  # an optimizer and its numbers
         first, *others = value.items()
-        return ", ".join([str(first[1]), *(f"{key} {_words(v)}" for key, v in others)])
+        return ", ".join([str(first[1]), *(f"{key} {_in_words(v)}" for key, v in others)])
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return f"{value:,}" if type(value) is int else str(value)

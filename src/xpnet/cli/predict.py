@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
 from ..arrays import all_finite
 from ..files import replace_atomically
-from .inputs import load_data, load_model
-from .options import debug_option, placement_options, split_option
+from .inputs import load_model_and_data
+from .options import model_options, out_options
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data")
-@placement_options
-@split_option
+@model_options
 @click.option(
     "--probabilities", is_flag=True, help="All outputs of each row, in place of its class."
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="A .csv or .npy file.  [default: standard output, as .csv]",
+@out_options(
+    "A .csv or .npy file.  [default: standard output, as .csv]",
+    force="Replace a file that exists.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that exists.")
-@debug_option
-def predict(
-    *,
-    model: Path,
-    data: str,
-    backend: str,
-    device: str | None,
-    split: str | None,
-    probabilities: bool,
-    out: Path | None,
-    force: bool,
-) -> None:
+def predict(*, probabilities: bool, out: Path | None, force: bool, **source: Any) -> None:
     """Predict the rows of DATA with a saved MODEL: one line for each, with its class.
 
     Classes are numbers from 0 up, as in the labels of the training. A model whose outputs are no
@@ -55,11 +40,10 @@ def predict(
             raise FileNotFoundError(f"there is no folder {out.parent}")
         if out.exists() and not force:
             raise FileExistsError(f"{out} exists; --force replaces it")
-    net = load_model(model, backend, device)
-    x, _ = load_data(data, split, net, labels=False)
+    net, x, _ = load_model_and_data(**source, labels=False)
     outputs = net.placement.to_host(net.predict(x))
     if not all_finite(np, outputs):
-        raise ValueError(f"{model} predicts NaN or infinity for some rows")
+        raise ValueError(f"{source['model']} predicts NaN or infinity for some rows")
     classes = net.output.sums_to_one and not probabilities
     result = outputs.argmax(axis=1) if classes else outputs
     if out is not None and out.suffix == ".npy":

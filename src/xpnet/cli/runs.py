@@ -14,14 +14,16 @@ import click
 from ..files import replace_atomically
 from ..training import distributed
 from ..training.callbacks import Progress
+from ..training.checkpoint import Checkpoints
 from ..training.plan import Callback
 from .inputs import DATASETS
 
 CHECKPOINTS = "checkpoints"  # within the folder of a run
+OPTIONS = "options.json"  # there too
 
 
 @contextlib.contextmanager
-def run_folder(folder: Path, force: bool) -> Iterator[Path]:
+def run_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     """Make the folder of a run, or raise; if nothing was written, take it away again."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -29,7 +31,7 @@ def run_folder(folder: Path, force: bool) -> Iterator[Path]:
         found = set(folder.iterdir())
         if found == {folder / CHECKPOINTS} and not any((folder / CHECKPOINTS).iterdir()):
             found.clear()  # what a run leaves that was killed before its first checkpoint
-        if found and not force:
+        if found and not overwrite:
             raise FileExistsError(f"{folder} is not empty; --force writes into it all the same")
         # A folder that cannot be written to is noticed now, not after the training.
         with tempfile.TemporaryFile(dir=folder):
@@ -41,14 +43,31 @@ def run_folder(folder: Path, force: bool) -> Iterator[Path]:
                 path.rmdir()
 
 
+def default_folder(dataset: str, backend: str) -> Path:
+    """Return ``runs/<dataset>-<backend>-<time>``, with a number added where it exists."""
+    stem = f"{Path(dataset).resolve().name}-{backend}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder, number = Path("runs", stem), 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs", f"{stem}-{number}")
+    return folder
+
+
+def delete_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of the run that a folder has, if any."""
+    if (folder / CHECKPOINTS).is_dir():
+        for path in Checkpoints(folder / CHECKPOINTS).files():
+            path.unlink()
+
+
 def remember_options(folder: Path) -> Callback:
     """Return a callback of `fit` that writes the options of this run, for ``--resume``.
 
     After the first block, because options that are refused leave nothing behind.
     """
-    ctx = click.get_current_context()
-    own = ("out", "force", "resume", "quiet")
-    options = {name: value for name, value in ctx.params.items() if name not in own}
+    options = dict(click.get_current_context().params)
+    for name in ("out", "force", "resume", "quiet"):
+        del options[name]
     options["hidden"] = [",".join(map(str, options["hidden"])) or "none"]
     options["job"] = distributed.job()
     if options["dataset"] not in DATASETS:  # it may be resumed from elsewhere
@@ -59,25 +78,28 @@ def remember_options(folder: Path) -> Callback:
     def remember(progress: Progress) -> None:
         nonlocal written
         if not written:
-            replace_atomically(folder / "options.json", lambda file: file.write(text))
+            replace_atomically(folder / OPTIONS, lambda file: file.write(text))
             written = True
 
     return remember
 
 
+def options_of_run(ctx: click.Context, param: click.Parameter, folder: Path | None) -> Path | None:
+    """Take the options of an earlier run as the defaults."""
+    if folder is not None:
+        path = folder / OPTIONS
+        if not path.exists():
+            raise click.BadParameter(f"{folder} is no folder of a run: it has no {OPTIONS}")
+        try:
+            ctx.default_map = dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise click.BadParameter(f"{path} is damaged: {error}") from error
+    return folder
+
+
 def started_again(folder: Path | None) -> bool:
     """Whether torchrun has started a run again that had begun to train into this folder."""
-    path = None if folder is None else folder / "options.json"
+    path = None if folder is None else folder / OPTIONS
     if path is None or not distributed.launched() or not path.exists():
         return False
     return bool(json.loads(path.read_text(encoding="utf-8")).get("job") == distributed.job())
-
-
-def default_folder(dataset: str, backend: str) -> Path:
-    """Return ``runs/<dataset>-<backend>-<time>``, with a number added where it exists."""
-    stem = f"{Path(dataset).resolve().name}-{backend}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder, number = Path("runs", stem), 1
-    while folder.exists():
-        number += 1
-        folder = Path("runs", f"{stem}-{number}")
-    return folder

@@ -4,44 +4,50 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..arrays import Array
+from ..backend.placement import Placement
 from ..backend.table import place
 from ..network.mlp import MLP
 from ..training import distributed
 from ..training.callbacks import Log
-from ..training.checkpoint import Checkpoints
+from ..training.checkpoint import Checkpoint
 from ..training.history import History
 from ..training.loop import fit
 from ..training.plan import Callback
 from ..training.session import NonFiniteLoss
 from ..training.sources import evaluate
+from . import runs
 from .errors import INTERRUPTED
-from .inputs import build, class_count, load_dataset, prepare
+from .inputs import build, class_count, load_dataset, place_early
 from .options import (
+    NET,
     STEPS,
-    dataset_option,
-    debug_option,
     dtype_option,
-    force_option,
     net_options,
-    options_of_run,
+    out_options,
     placement_options,
+    refuse_steps_and_epochs,
     training_options,
 )
-from .runs import CHECKPOINTS, default_folder, remember_options, run_folder, started_again
 from .tables import show
+
+# The options that `fit` has under the same names.
+FIT = (
+    "steps", "epochs", "batch_size", "optimizer", "learning_rate", "gradient", "dropout", "seed",
+)  # fmt: skip
 
 
 @click.command()
 @placement_options
 @dtype_option
-@dataset_option
 @net_options
 @training_options
 @click.option(
@@ -56,12 +62,7 @@ from .tables import show
     default=0,
     help="Keep this many training rows back and measure loss and accuracy on them each epoch.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="The run's folder.  [default: runs/DATASET-BACKEND-TIME]",
-)
-@force_option
+@out_options("The run's folder.  [default: runs/DATASET-BACKEND-TIME]")
 @click.option(
     "--checkpoint-every",
     type=click.IntRange(min=1),
@@ -79,38 +80,14 @@ from .tables import show
     type=click.Path(path_type=Path),
     metavar="RUN",
     is_eager=True,
-    callback=options_of_run,
+    callback=runs.options_of_run,
     help="Go on with a run that was stopped, from its folder: its options hold, but for those "
     "that are given anew (--steps may be larger).",
 )
 @click.option("--pictures/--no-pictures", default=True, help="Draw the run into PNG files.")
 @click.option("--report", is_flag=True, help="Write report.html: all of it in one file.")
 @click.option("--quiet", is_flag=True, help="Print the summary only.")
-@debug_option
-def train(
-    *,
-    backend: str,
-    device: str | None,
-    dtype: str,
-    dataset: str,
-    optimizer: str,
-    learning_rate: float,
-    batch_size: int,
-    steps: int | None,
-    epochs: int | None,
-    dropout: float,
-    gradient: str,
-    validation: int,
-    out: Path | None,
-    force: bool,
-    checkpoint_every: int,
-    checkpoint_errors: str,
-    resume: Path | None,
-    pictures: bool,
-    report: bool,
-    quiet: bool,
-    **described: Any,
-) -> int:
+def train(**options: Any) -> int:
     """Train a net on a data set; leave model.safetensors, history.json and pictures.
 
     The pictures are loss.png, confusion.png and mistakes.png of the test images, and weights.png
@@ -122,120 +99,177 @@ def train(
     each on its share of every batch. With --device cuda each takes a GPU of its own. After a
     restart (--max-restarts) they go on from the last checkpoint.
     """
-    if resume is not None and (out is not None or force):
+    run = _asked_for(options)
+    where = _placement(options)
+    overwrite = options["force"] or run.resumes
+    with runs.run_folder(run.folder, overwrite) if run.leads else nullcontext():
+        net, data = _net_and_data(where, options)
+        run.say(repr(net)[1:-1])
+        run.say(
+            f"{options['dataset']}: {data.train[0].shape[0]:,} images to train with, "
+            f"{data.test[0].shape[0]:,} to test with"
+        )
+        error = None
+        try:
+            history = _fit(run, net, data)
+        except NonFiniteLoss as raised:
+            history, error = raised.history, raised
+        if run.leads:
+            _save(run, net, data, history, tested=error is None)
+    if error is not None and run.leads:
+        raise error
+    return INTERRUPTED if history.stopped else 2 if error else 0
+
+
+# --- what was asked for ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Options that go together, the folder of the run, and this process's part in it."""
+
+    options: dict[str, Any]
+    folder: Path
+    resumes: bool  # goes on from the checkpoints that the folder has
+    leads: bool  # writes; the other ranks only compute
+    talks: bool  # prints more than the summary
+
+    def say(self, line: str) -> None:
+        if self.talks:
+            click.echo(line)
+
+
+def _asked_for(options: dict[str, Any]) -> _Run:
+    """Return the run that the options describe, or raise where they contradict each other."""
+    out, resume = options["out"], options["resume"]
+    if resume is not None and (out is not None or options["force"]):
         raise click.UsageError("--resume goes on in the run's own folder: no --out, no --force")
-    if steps is not None and epochs is not None:
-        raise click.UsageError("give --steps or --epochs, not both")
-    if steps is None and epochs is None:
-        steps = STEPS
-    if pictures or report:
+    refuse_steps_and_epochs(options)
+    if options["epochs"] is None:
+        options = {**options, "steps": options["steps"] or STEPS}
+    if options["pictures"] or options["report"]:
         from .. import plots  # noqa: F401  (without matplotlib the run would fail at its end)
 
     if distributed.restarts_allowed() and out is None and resume is None:
         raise click.UsageError("give --out: after a restart the ranks look for checkpoints there")
-    leads = distributed.rank() == 0  # the others only compute
-    again = started_again(out)
-
-    prepare(backend, dtype)
-    where = place(backend, device, dtype)
-    device = distributed.own_device(where, device)
-    target = resume or out or default_folder(dataset, backend)
-    anew = resume is None and not again
-    with run_folder(target, force or not anew) if leads else nullcontext(target) as folder:
-        here: dict[str, Any] = {"xp": backend, "device": device, "dtype": dtype}
-        (x, t), (x_test, t_test) = load_dataset(dataset, flatten=False, **here)
-        shape = x.shape[1:]
-        x, x_test = (where.xp.reshape(a, (a.shape[0], -1)) for a in (x, x_test))
-        net = build(x.shape[1], class_count(where, t, t_test), **described, **here)
-        held_out = None
-        if validation:
-            rows = x.shape[0] - validation
-            if rows < 1:
-                raise ValueError(f"--validation must be below the {x.shape[0]} training images")
-            held_out = (x[rows:, :], t[rows:])
-            x, t = x[:rows, :], t[:rows]
-        say: Callable[[str], None] = (lambda line: None) if quiet or not leads else click.echo
-        say(repr(net)[1:-1])
-        say(f"{dataset}: {x.shape[0]:,} images to train with, {x_test.shape[0]:,} to test with")
-
-        remember: list[Callback] = []
-        if anew and leads:
-            remember.append(remember_options(folder))
-            if force and (folder / CHECKPOINTS).is_dir():  # of a run that this one replaces
-                for path in Checkpoints(folder / CHECKPOINTS).files():
-                    path.unlink()
-
-        history, error = None, None
-        try:
-            history = _fit(
-                net,
-                x,
-                t,
-                quiet=quiet or not leads,
-                callbacks=remember,
-                steps=steps,
-                epochs=epochs,
-                batch_size=batch_size,
-                optimizer=optimizer,
-                learning_rate=learning_rate,
-                gradient=gradient,
-                dropout=dropout,
-                validation=held_out,
-                seed=described["seed"],
-                checkpoint=folder / CHECKPOINTS,
-                checkpoint_every=checkpoint_every,
-                checkpoint_errors=checkpoint_errors,
-                resume=not anew,
-                distributed=distributed.launched(),
-            )
-        except NonFiniteLoss as raised:
-            history, error = raised.history, raised
-        if not leads:
-            return INTERRUPTED if history.stopped else 2 if error else 0
-        history.settings.update(dataset=dataset, validation_rows=validation)
-        try:
-            if error is None:
-                history.test_accuracy = evaluate(net, x_test, t_test)[1]
-        finally:
-            # Hours of training must not be lost because of what comes after them.
-            try:
-                net.save(folder / "model.safetensors")
-            finally:
-                history.save(folder / "history.json")
-        show(history.rows())
-        files = ["model.safetensors", "history.json"]
-        if pictures or report:
-            from . import page
-
-            tested = (net, x_test, t_test, shape) if error is None else ()
-            drawn = page.pictures(history, *tested)
-            if pictures:
-                files += page.save_pictures(folder, drawn)
-            if report:
-                page.save_report(folder / "report.html", history, drawn)
-                files.append("report.html")
-        say(f"{', '.join(files)} are in {folder}")
-        if history.stopped:
-            click.echo(f"go on with: xpnet train --resume {shlex.quote(str(folder))}", err=True)
-    if error is not None:
-        raise error
-    return INTERRUPTED if history.stopped else 0
+    leads = distributed.rank() == 0
+    return _Run(
+        options,
+        folder=resume or out or runs.default_folder(options["dataset"], options["backend"]),
+        resumes=resume is not None or runs.started_again(out),
+        leads=leads,
+        talks=leads and not options["quiet"],
+    )
 
 
-def _fit(
-    net: MLP, x: Any, t: Any, *, quiet: bool, callbacks: Sequence[Callback], **options: Any
-) -> History:
-    """Train with a bar in a terminal, and a line each 1,000 steps anywhere."""
+def _placement(options: dict[str, Any]) -> Placement:
+    """Return where this rank computes."""
+    backend, device, dtype = (options[name] for name in ("backend", "device", "dtype"))
+    where = place_early(backend, device, dtype)
+    return place(backend, distributed.own_device(where, device), dtype)
+
+
+# --- the data --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Images, a row each, and labels: to train with, to look at each epoch, to test with."""
+
+    train: tuple[Array, Array]
+    validation: tuple[Array, Array] | None
+    test: tuple[Array, Array]
+    image_shape: tuple[int, int]
+
+
+def _net_and_data(where: Placement, options: dict[str, Any]) -> tuple[MLP, _Data]:
+    """Load the data set, and make the net that its sizes ask for."""
+    (x, t), (x_test, t_test) = load_dataset(options["dataset"], where, flatten=False)
+    image_shape = x.shape[1:]
+    x, x_test = (where.xp.reshape(a, (a.shape[0], -1)) for a in (x, x_test))
+    described = {name: options[name] for name in NET}
+    net = build(x.shape[1], class_count(where, t, t_test), where, **described)
+    validation = None
+    if options["validation"]:
+        rows = x.shape[0] - options["validation"]
+        if rows < 1:
+            raise ValueError(f"--validation must be below the {x.shape[0]} training images")
+        validation = (x[rows:, :], t[rows:])
+        x, t = x[:rows, :], t[:rows]
+    return net, _Data((x, t), validation, (x_test, t_test), image_shape)
+
+
+# --- the fit ---------------------------------------------------------------------------------
+
+
+def _fit(run: _Run, net: MLP, data: _Data) -> History:
+    options = run.options
+    callbacks: list[Callback] = []
+    if run.leads and not run.resumes:
+        callbacks.append(runs.remember_options(run.folder))
+        if options["force"]:
+            runs.delete_checkpoints(run.folder)  # of a run that this one replaces
+    rows = data.train[0].shape[0]
+    steps = options["steps"] or math.ceil(options["epochs"] * rows / options["batch_size"])
+    with _progress(steps, quiet=not run.talks) as progress:
+        return fit(
+            net,
+            *data.train,
+            validation=data.validation,
+            callbacks=[*callbacks, *progress],
+            checkpoint=Checkpoint(
+                run.folder / runs.CHECKPOINTS, options["checkpoint_every"],
+                options["checkpoint_errors"], run.resumes,
+            ),
+            distributed=distributed.launched(),
+            **{name: options[name] for name in FIT},
+        )
+
+
+@contextmanager
+def _progress(steps: int, *, quiet: bool) -> Iterator[list[Callback]]:
+    """Make the callbacks for a bar in a terminal, and a line each 1,000 steps anywhere."""
     if quiet:
-        return fit(net, x, t, callbacks=callbacks, **options)
+        yield []
+        return
     from rich.console import Console
 
     from ..training.bar import ProgressBar
 
-    total = options["steps"] or math.ceil(options["epochs"] * x.shape[0] / options["batch_size"])
-    every = 1000 if total >= 1000 else max(1, total // 10)
+    every = 1000 if steps >= 1000 else max(1, steps // 10)
     with ProgressBar(Console()) as bar:
-        # The bar's own lines elsewhere would say the same once more.
-        log = Log(every, bar.print if bar.drawn else click.echo)
-        shown = [bar, log] if bar.drawn else [log]
-        return fit(net, x, t, callbacks=[*callbacks, *shown], **options)
+        # In a file the bar would print lines of its own, which say the same.
+        yield [bar, Log(every, bar.print)] if bar.drawn else [Log(every, click.echo)]
+
+
+# --- what is written afterwards --------------------------------------------------------------
+
+
+def _save(run: _Run, net: MLP, data: _Data, history: History, *, tested: bool) -> None:
+    """Write and sum up what was trained; without the test where the loss is not finite."""
+    options, folder = run.options, run.folder
+    history.settings.update(dataset=options["dataset"], validation_rows=options["validation"])
+    try:
+        if tested:
+            history.test_accuracy = evaluate(net, *data.test)[1]
+    finally:
+        # Hours of training must not be lost because of what comes after them.
+        try:
+            net.save(folder / "model.safetensors")
+        finally:
+            history.save(folder / "history.json")
+    show(history.rows())
+    files = ["model.safetensors", "history.json"]
+    if options["pictures"] or options["report"]:
+        from . import page
+
+        test = (net, *data.test, data.image_shape) if tested else ()
+        pictures = page.pictures_of(history, *test)
+        if options["pictures"]:
+            files += page.save_pictures(folder, pictures)
+        if options["report"]:
+            page.save_report(folder / "report.html", history, pictures)
+            files.append("report.html")
+    run.say(f"{', '.join(files)} are in {folder}")
+    if history.stopped:
+        click.echo(f"go on with: xpnet train --resume {shlex.quote(str(folder))}", err=True)
