@@ -80,19 +80,21 @@ def load_dataset(
 
 def load_model_and_data(
     *, model: Path, data: str, split: str | None, backend: str, device: str | None, labels: bool
-) -> tuple[MLP, Array, Array]:
+) -> tuple[Network, Array, Array]:
     """Load a saved net to where it is to compute; and rows, with labels or None, for it."""
     net = load(model)
     # Its dtype is known only now, and JAX wants to know it before it is imported.
     place_early(backend, device, net.placement.dtype_name)
     net = net.to(backend, device)
     x, t = _load_data(data, split, net.placement, labels)
-    if x.ndim != 2 or x.shape[1] != net.layer_sizes[0] or not x.shape[0]:
+    shape = net.definition.input_shape
+    width = math.prod(shape)
+    if x.ndim != 2 or x.shape[1] != width or not x.shape[0]:
         raise ValueError(
-            f"{data}: expected rows of {net.layer_sizes[0]} numbers, which is what the model "
-            f"takes, found shape {tuple(x.shape)}"
+            f"{data}: expected rows of {width} numbers, which is what the model takes, found shape "
+            f"{tuple(x.shape)}"
         )
-    return net, x, t
+    return net, net.placement.xp.reshape(x, (x.shape[0], *shape)), t
 
 
 def _load_data(

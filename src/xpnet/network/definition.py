@@ -248,7 +248,7 @@ def _restored(entry: Any, activation: Activation | None) -> Layer:
 def _described(layer: Layer) -> Any:
     if isinstance(layer, Elementwise):
         return layer.function.name
-    fields = dataclasses.fields(layer) if dataclasses.is_dataclass(layer) else ()
+    fields: Any = dataclasses.fields(layer) if dataclasses.is_dataclass(layer) else ()
     values = {field.name: getattr(layer, field.name) for field in fields if field.repr}
     return {"layer": type(layer).__name__, **values}
 

@@ -30,7 +30,10 @@ class HistoryLike(Protocol):
     validation_steps: list[int]
     validation_loss: list[float]
     test_accuracy: float | None
-    stopped: str | None
+
+    @property
+    def stopped(self) -> str | None:
+        """Why it ended early, in words."""
 
     @property
     def loss(self) -> np.ndarray:

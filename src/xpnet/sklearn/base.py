@@ -21,6 +21,7 @@ from ..arrays import Array
 from ..backend.placement import BackendNotAvailable, Placement
 from ..backend.table import place, placement_of
 from ..network.mlp import MLP
+from ..network.net import Network
 from ..training.plan import Plan
 from ..training.session import NonFiniteLoss
 from .arrays import (
@@ -257,7 +258,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
 
     def _hold_out(
         self, rows: Rows, labels: np.ndarray | None, rng: np.random.RandomState
-    ) -> tuple[Rows, Callable[[MLP], float]]:
+    ) -> tuple[Rows, Callable[[Network], float]]:
         """Set rows aside for validation: return the others, and a net's score on those."""
         one_column = labels is not None and self.n_outputs_ == 1
         training, held_out = train_test_split(
@@ -275,7 +276,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
         validation = rows.take(held_out, here)
         target = here.to_host(validation.t)
 
-        def score(net: MLP) -> float:
+        def score(net: Network) -> float:
             prediction = here.to_host(net.predict(validation.x))
             return self._score(target, prediction, validation.weights)
 

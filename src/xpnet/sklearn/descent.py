@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Params, mapped
-from ..network.mlp import MLP
+from ..network.net import Network
 from ..optimizers import SGD, Adam, Momentum, Nesterov, Optimizer
 from ..training.callbacks import Progress
 from ..training.history import History
@@ -61,8 +61,9 @@ class Epochs:
         self.optimizer.clear()
 
     def watch(
-        self, estimator: Any, rows: int, steps: int, score: Callable[[MLP], float] | None, net: MLP
-    ) -> None:
+        self, estimator: Any, rows: int, steps: int, score: Callable[[Network], float] | None,
+        net: Network,
+    ) -> None:  # fmt: skip
         """Begin a call of `fit` or `partial_fit`: epochs of so many rows, in so many steps.
 
         `score` is that of the validation set.
@@ -99,7 +100,7 @@ class Epochs:
             self._end(math.fsum(losses) / len(losses), progress.net)
         return self.converged
 
-    def _end(self, loss: float, net: MLP) -> None:
+    def _end(self, loss: float, net: Network) -> None:
         """End an epoch."""
         e = self._estimator
         self.done += 1
@@ -120,7 +121,7 @@ class Epochs:
             if not self.converged:
                 self.since = 0
 
-    def _validate(self, net: MLP, score_of: Callable[[MLP], float]) -> bool:
+    def _validate(self, net: Network, score_of: Callable[[Network], float]) -> bool:
         """Whether the score of the validation set has improved; the best weights are kept."""
         score = score_of(net)
         self.scores.append(score)
@@ -156,7 +157,7 @@ class Epochs:
         other.optimizer = mapped(function, self.optimizer)
         return other
 
-    def finish(self, net: MLP) -> None:
+    def finish(self, net: Network) -> None:
         """Give a net the best weights where a validation set says which; forget the call."""
         if self._best is not None:
             net.params.update(self._best)
@@ -165,7 +166,7 @@ class Epochs:
         del self._estimator
 
 
-def _copied_parameters(net: MLP) -> Params:
+def _copied_parameters(net: Network) -> Params:
     parameters: Params = mapped(net.placement.copy, net.params)
     return parameters
 
