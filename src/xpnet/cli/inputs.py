@@ -18,6 +18,7 @@ from ..backend.placement import Placement
 from ..backend.table import BACKENDS, place
 from ..datasets.rows import read_rows
 from ..network.mlp import MLP, load
+from ..network.net import Network
 
 DATASETS: dict[str, Callable[..., Any]] = {
     "mnist": datasets.load_mnist,
