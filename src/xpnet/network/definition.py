@@ -3,135 +3,108 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..arrays import Host
 from ..checks import finite_number, known, positive_integer
 from ..functions import ACTIVATIONS, Activation
 from ..layers import LAYERS, Affine, Elementwise, Layer, checked_weight_init, layer_of
-from ..losses import OUTPUTS, Output
+from ..losses import OUTPUTS
+
+Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
 class Definition:
-    """A list of layers with an output; see `checked`.
+    """A list of layers with an input and an output; it does not change.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    input_shape : tuple of int
+        Of a row of x.
+    output : str
+        A name of `OUTPUTS`.
+    l2 : float
+    activation : Activation, optional
+        For a multi-layer perceptron: that of its hidden layers, whether it has some or not.
 
     Attributes
     ----------
-    layers : tuple of Layer
-    input_shape : tuple of int
-        Of a row of x.
-    output : Output
-    l2 : float
+    keys : list of dict
+        For each layer, from the names of its parameters to those in the net: W to W2.
+    shapes : dict of tuple
+        The shape of each parameter of the net.
+    outputs : list of tuple
+        The shape of a row of x, and of a row behind each layer.
+    widths : list of int
+        The numbers in a row of x, and in a row behind each layer that has parameters.
+    droppers : list of int
+        The layers that dropout is for: those that have a rate, or else every activation.
+    dropped, rates : list
+        For each of these the numbers in a row behind it, and its rate, 0 for an activation.
     """
 
-    layers: tuple[Layer, ...]
-    input_shape: tuple[int, ...]
-    output: Output
-    l2: float
-
-    @classmethod
-    def checked(
-        cls, layers: Iterable[Any], input_shape: Sequence[int], output: str, l2: float
-    ) -> Definition:
-        """Return the definition of `xpnet.Network`'s arguments, or raise."""
-        if isinstance(layers, str) or not isinstance(layers, Iterable):
-            raise TypeError(f"layers must be a sequence of layers, not {type(layers).__name__}")
-        found = [layer_of(entry) for entry in layers]
-        shape = _sizes(input_shape, "input_shape", 1)
-        definition = cls(
-            tuple(_with_logits_by_columns(found)), shape, known(OUTPUTS, output, "output"),
-            finite_number(l2, "l2", minimum=0.0),
-        )  # fmt: skip
-        if len(definition.output_shape) != 1 or not definition.shapes:
-            raise ValueError(
-                "layers must end in one that gives a row of numbers, such as Affine(10); they end "
-                f"in an output of shape (n, {', '.join(map(str, definition.output_shape))})"
-            )
-        return definition
-
-    @classmethod
-    def saved(cls, described: Mapping[str, Any], activation: Activation | None) -> Definition:
-        """Return what `describe` has described, or raise; `activation` is one of the user's own."""
-        _refuse_unknown(described, activation)
-        layers = [_restored(entry, activation) for entry in described["layers"]]
-        shape, output, l2 = (described[key] for key in ("input_shape", "output", "l2"))
-        return cls.checked(layers, shape, output, l2)
-
-    @functools.cached_property
-    def _walk(self) -> tuple[tuple[dict[str, str], ...], dict[str, tuple[int, ...]], list[Any]]:
-        """For each layer its parameters' names in the net; the shapes by these; all outputs."""
-        keys, shapes, outputs, number = [], {}, [self.input_shape], 0
+    def __init__(
+        self, layers: Sequence[Layer], input_shape: Shape, output: str, l2: float,
+        activation: Activation | None = None,
+    ) -> None:  # fmt: skip
+        self.input_shape, self.activation = input_shape, activation
+        self.output = known(OUTPUTS, output, "output")
+        self.l2 = finite_number(l2, "l2", minimum=0.0)
+        self.layers = [*layers]
+        if layers and isinstance(layers[-1], Affine):
+            # The memory order that is best for logits.
+            self.layers[-1] = dataclasses.replace(layers[-1], by_columns=True)
+        self.keys: list[dict[str, str]] = []
+        self.shapes: dict[str, Shape] = {}
+        self.outputs, self.widths, number = [input_shape], [math.prod(input_shape)], 0
         for layer in self.layers:
-            own, output = layer.shapes(outputs[-1])
-            outputs.append(output)
-            number += "W" in own  # what follows a layer of weights is numbered like it
-            names = {name: f"{name}{max(number, 1)}" for name in own}
-            keys.append(names)
-            shapes.update({names[name]: shape for name, shape in own.items()})
-        return tuple(keys), shapes, outputs
-
-    @property
-    def keys(self) -> tuple[dict[str, str], ...]:
-        """For each layer, from the names of its parameters to those in the net: W to W2."""
-        return self._walk[0]
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each parameter of the net."""
-        return self._walk[1]
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """The shape of a row of logits."""
-        return tuple(self._walk[2][-1])
-
-    @functools.cached_property
-    def widths(self) -> tuple[int, ...]:
-        """The numbers in a row of x, and in a row behind each layer that has parameters."""
-        _, _, outputs = self._walk
-        pairs = zip(self.keys, outputs[1:], strict=True)
-        behind = [math.prod(output) for names, output in pairs if names]
-        return math.prod(self.input_shape), *behind
-
-    @functools.cached_property
-    def droppers(self) -> tuple[int, ...]:
-        """The layers that dropout is for: those that have a rate, or else every activation."""
-        rated = [i for i, layer in enumerate(self.layers) if layer.rate]
+            shapes, behind = layer.shapes(self.outputs[-1])
+            self.outputs.append(behind)
+            number += "W" in shapes  # what follows a layer of weights is numbered like it
+            self.keys.append({name: f"{name}{max(number, 1)}" for name in shapes})
+            self.shapes |= {f"{name}{max(number, 1)}": shape for name, shape in shapes.items()}
+            self.widths += [math.prod(behind)] if shapes else []
         every = [i for i, layer in enumerate(self.layers) if isinstance(layer, Elementwise)]
-        return tuple(rated or every)
+        self.droppers = [i for i, layer in enumerate(self.layers) if layer.rate] or every
+        self.dropped = [math.prod(self.outputs[i + 1]) for i in self.droppers]
+        self.rates = [self.layers[i].rate for i in self.droppers]
 
-    @functools.cached_property
-    def dropped(self) -> tuple[int, ...]:
-        """The numbers in a row behind each of the `droppers`."""
-        return tuple(math.prod(self._walk[2][i + 1]) for i in self.droppers)
+    def with_l2(self, l2: float) -> Definition:
+        """Return the same net with another L2 term."""
+        parts = self.layers, self.input_shape, self.output.name
+        return Definition(*parts, l2, self.activation)
 
     @property
-    def rates(self) -> list[float]:
-        """The rate of each of the `droppers`, 0 for an activation."""
-        return [self.layers[i].rate for i in self.droppers]
+    def activations(self) -> list[Activation]:
+        """The activations, in the order of the layers."""
+        return [layer.function for layer in self.layers if isinstance(layer, Elementwise)]
 
     def first(self, rng: Any) -> dict[str, Host]:
         """Return the values with which the parameters begin, drawn on the host."""
         found: dict[str, Host] = {}
-        for layer, names, inputs in zip(self.layers, self.keys, self._walk[2], strict=False):
-            values = layer.first(inputs, rng)
-            found.update({names[name]: value for name, value in values.items()})
+        for layer, names, inputs in zip(self.layers, self.keys, self.outputs, strict=False):
+            found |= {names[name]: value for name, value in layer.first(inputs, rng).items()}
         return found
 
     def describe(self) -> dict[str, Any]:
         """Return what JSON can hold of it; an activation of the user's own by its name."""
-        return {
-            "layers": [_described(layer) for layer in self.layers],
-            "input_shape": list(self.input_shape),
-            "own_activation": any(_is_own(f) for f in self.activations),
-            "output": self.output.name,
-            "l2": self.l2,
-        }
+        used = [self.activation] if self.activation else self.activations
+        own = any(f != ACTIVATIONS.get(f.name) for f in used)
+        if self.activation is None:
+            layers = [_described(layer) for layer in self.layers]
+            kind: dict[str, Any] = {"layers": layers, "input_shape": list(self.input_shape)}
+        else:
+            kind = {"layer_sizes": list(self.widths), "activation": self.activation.name}
+        ends = {"weight_init": self.weight_init} if self.activation else {}
+        return {**kind, "own_activation": own, "output": self.output.name, **ends, "l2": self.l2}
+
+    @property
+    def weight_init(self) -> str | float:
+        """How the weights of the first affine layer began."""
+        return next(layer.weight_init for layer in self.layers if isinstance(layer, Affine))
 
     def refuse_own_layers(self) -> None:
         """Raise ValueError where a file could not bring a layer back."""
@@ -139,102 +112,85 @@ class Definition:
             if type(layer) not in (*LAYERS.values(), Elementwise):
                 raise ValueError(f"a file cannot hold a layer of your own, such as {layer!r}")
 
-    @property
-    def sizes(self) -> str:
-        """Words for an error about its size."""
-        return f"layers {[_word(layer) for layer in self.layers]}"
-
-    @property
-    def activations(self) -> list[Activation]:
-        """The activations, in the order of the layers."""
-        return [layer.function for layer in self.layers if isinstance(layer, Elementwise)]
-
     def __str__(self) -> str:
         """The line that stands for the net: its input, its layers, its output."""
-        words = [_word(layer) for layer in self.layers]
-        return f"{'×'.join(map(str, self.input_shape))}, {', '.join([*words, self.output.name])}"
+        if self.activation is not None:
+            words = ["-".join(map(str, self.widths)), self.activation.name]
+        else:
+            words = ["×".join(map(str, self.input_shape)), *map(_word, self.layers)]
+        return ", ".join([*words, self.output.name])
 
 
-@dataclass(frozen=True)
-class Perceptron(Definition):
-    """The definition of a multi-layer perceptron, from which its list of layers follows.
+def of_layers(
+    layers: Iterable[Any], input_shape: Sequence[int], output: str, l2: float
+) -> Definition:
+    """Return the definition of `xpnet.Network`'s arguments, or raise."""
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        raise TypeError(f"layers must be a sequence of layers, not {type(layers).__name__}")
+    found = [layer_of(entry) for entry in layers]
+    definition = Definition(found, _sizes(input_shape, "input_shape", 1), output, l2)
+    last = definition.outputs[-1]
+    if len(last) != 1 or not definition.shapes:
+        raise ValueError(
+            "layers must end in one that gives a row of numbers, such as Affine(10), and have "
+            f"parameters; they end in an output of shape (n, {', '.join(map(str, last))})"
+        )
+    return definition
 
-    Attributes
-    ----------
-    layer_sizes : tuple of int
-    activation : Activation
-    weight_init : str or float
+
+def of_sizes(
+    layer_sizes: Sequence[int], activation: str | Activation, output: str,
+    weight_init: str | float, l2: float,
+) -> Definition:  # fmt: skip
+    """Return the definition of `xpnet.MLP`'s arguments, or raise."""
+    sizes = _sizes(layer_sizes, "layer_sizes", 2)
+    if not isinstance(activation, Activation):
+        activation = known(ACTIVATIONS, activation, "activation")
+    weight_init = checked_weight_init(weight_init)
+    layers: list[Layer] = []
+    for units in sizes[1:]:
+        layers += [Affine(units, weight_init), Elementwise(activation)]
+    return Definition(layers[:-1], sizes[:1], output, l2, activation)
+
+
+def of_description(described: Mapping[str, Any], activation: Activation | None) -> Definition:
+    """Return what `Definition.describe` has described, or raise.
+
+    `activation` is one of the user's own, which a description has by its name only.
     """
-
-    layer_sizes: tuple[int, ...]
-    activation: Activation
-    weight_init: str | float
-
-    @classmethod
-    def of(
-        cls, layer_sizes: Sequence[int], activation: str | Activation, output: str,
-        weight_init: str | float, l2: float,
-    ) -> Perceptron:  # fmt: skip
-        """Return the definition of `xpnet.MLP`'s arguments, or raise."""
-        sizes = _sizes(layer_sizes, "layer_sizes", 2)
-        function = (
-            activation
-            if isinstance(activation, Activation)
-            else known(ACTIVATIONS, activation, "activation")
-        )
-        out = known(OUTPUTS, output, "output")
-        l2 = finite_number(l2, "l2", minimum=0.0)
-        weight_init = checked_weight_init(weight_init)
-        layers: list[Layer] = []
-        for units in sizes[1:]:
-            layers += [Affine(units, weight_init), Elementwise(function)]
-        layers = _with_logits_by_columns(layers[:-1])
-        return cls(tuple(layers), sizes[:1], out, l2, sizes, function, weight_init)
-
-    @classmethod
-    def saved(cls, described: Mapping[str, Any], activation: Activation | None) -> Perceptron:
-        """Return what `describe` has described, or raise; `activation` is one of the user's own."""
-        _refuse_unknown(described, activation)
-        function = activation or described["activation"]
-        sizes, output, weight_init, l2 = (
-            described[key] for key in ("layer_sizes", "output", "weight_init", "l2")
-        )
-        return cls.of(sizes, function, output, weight_init, l2)
-
-    def describe(self) -> dict[str, Any]:
-        """Return what JSON can hold of it; an activation of the user's own by its name."""
-        return {
-            "layer_sizes": list(self.layer_sizes),
-            "activation": self.activation.name,
-            "own_activation": _is_own(self.activation),
-            "output": self.output.name,
-            "weight_init": self.weight_init,
-            "l2": self.l2,
-        }
-
-    @property
-    def sizes(self) -> str:
-        """Words for an error about its size."""
-        return f"layer_sizes {list(self.layer_sizes)}"
-
-    def __str__(self) -> str:
-        """The line that stands for the net: its sizes, its activation, its output."""
-        sizes = "-".join(map(str, self.layer_sizes))
-        return f"{sizes}, {self.activation.name}, {self.output.name}"
+    names = activation_names(described)
+    if described["own_activation"] and activation is None:
+        name = next((name for name in names if name not in ACTIVATIONS), names[0])
+        raise ValueError(f"its activation {name!r:.50} is not one of xpnet's: give activation=")
+    output, l2 = described["output"], described["l2"]
+    if "layers" in described:
+        layers = [_restored(entry, activation) for entry in described["layers"]]
+        return of_layers(layers, described["input_shape"], output, l2)
+    function = activation or names[0]
+    return of_sizes(described["layer_sizes"], function, output, described["weight_init"], l2)
 
 
 def activation_names(described: Mapping[str, Any]) -> list[str]:
-    """Return the names of the activations in what `Definition.describe` has returned."""
-    if "activation" in described:
-        return [described["activation"]]
-    return [entry for entry in described["layers"] if isinstance(entry, str)]
+    """Return the names of the activations in a description."""
+    if "layers" in described:
+        return [entry for entry in described["layers"] if isinstance(entry, str)]
+    return [described["activation"]]
 
 
-def _refuse_unknown(described: Mapping[str, Any], activation: Activation | None) -> None:
-    if described["own_activation"] and activation is None:
-        names = [name for name in activation_names(described) if name not in ACTIVATIONS]
-        name = next(iter(names or activation_names(described)))
-        raise ValueError(f"its activation {name!r:.50} is not one of xpnet's: give activation=")
+def wrong_params(
+    arrays: Mapping[str, Host], shapes: Mapping[str, Shape], dtype: str
+) -> str | None:
+    """Return what of the arrays contradicts a net's shapes, None where nothing does."""
+    for key in arrays:
+        if key not in shapes:
+            return f"have {key!r:.50}, which a net of these layer_sizes does not have"
+    for key, shape in shapes.items():
+        found = arrays.get(key)
+        if found is None:
+            return f"lack {key}, {dtype} of shape {shape}"
+        if found.shape != shape or found.dtype.name != dtype:
+            return f"have {key} as {found.dtype} {found.shape}; expected {dtype} {shape}"
+    return None
 
 
 def _restored(entry: Any, activation: Activation | None) -> Layer:
@@ -253,47 +209,18 @@ def _described(layer: Layer) -> Any:
     return {"layer": type(layer).__name__, **values}
 
 
-def _is_own(activation: Activation) -> bool:
-    """Whether an activation is the user's own, which its name does not say."""
-    return activation != ACTIVATIONS.get(activation.name)
-
-
 def _word(layer: Layer) -> str:
     return layer.function.name if isinstance(layer, Elementwise) else str(layer)
 
 
-def _with_logits_by_columns(layers: list[Layer]) -> list[Layer]:
-    """Have the last layer give its output in the memory order that is best for logits."""
-    if not layers or not isinstance(layers[-1], Affine):
-        return layers
-    return [*layers[:-1], dataclasses.replace(layers[-1], by_columns=True)]
-
-
-def _sizes(sizes: Sequence[int], name: str, least: int) -> tuple[int, ...]:
+def _sizes(sizes: Sequence[int], name: str, least: int) -> Shape:
     try:
         entries = tuple(sizes)
     except TypeError:
-        raise TypeError(
-            f"{name} must be a sequence of integers, not {type(sizes).__name__}"
-        ) from None
+        came = type(sizes).__name__
+        raise TypeError(f"{name} must be a sequence of integers, not {came}") from None
     checked = tuple(positive_integer(size, f"every entry of {name}") for size in entries)
     if len(checked) < least:
         needs = "inputs and outputs" if least > 1 else "one number"
         raise ValueError(f"{name} needs at least {needs}, not {list(checked)}")
     return checked
-
-
-def wrong_params(
-    arrays: Mapping[str, Host], shapes: Mapping[str, tuple[int, ...]], dtype: str
-) -> str | None:
-    """Return what of the arrays contradicts a net's shapes, None where nothing does."""
-    for key in arrays:
-        if key not in shapes:
-            return f"have {key!r:.50}, which a net of these layer_sizes does not have"
-    for key, shape in shapes.items():
-        found = arrays.get(key)
-        if found is None:
-            return f"lack {key}, {dtype} of shape {shape}"
-        if found.shape != shape or found.dtype.name != dtype:
-            return f"have {key} as {found.dtype} {found.shape}; expected {dtype} {shape}"
-    return None

@@ -11,7 +11,7 @@ from ..backend.table import place
 from ..checks import finite_number, known
 from ..files import FileError, load_arrays, said
 from ..functions import Activation
-from .definition import Definition, Perceptron, activation_names, wrong_params
+from .definition import activation_names, of_description, of_sizes, wrong_params
 from .net import Network
 
 
@@ -61,7 +61,6 @@ class MLP(Network):
     """
 
     kind: ClassVar[str] = "MLP"
-    defined_by: ClassVar[type[Definition]] = Perceptron
 
     def __init__(
         self,
@@ -76,20 +75,13 @@ class MLP(Network):
         dtype: Any = None,
         seed: int | None = None,
     ) -> None:
-        definition = Perceptron.of(layer_sizes, activation, output, weight_init, l2)
+        definition = of_sizes(layer_sizes, activation, output, weight_init, l2)
         self._begin(definition, place(xp, device, dtype), seed)
-
-    @property
-    def definition(self) -> Perceptron:
-        """What the net is, apart from its parameters and their place."""
-        definition = super().definition
-        assert isinstance(definition, Perceptron)
-        return definition
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Inputs, hidden layers, outputs."""
-        return self.definition.layer_sizes
+        return tuple(self.definition.widths)
 
     @property
     def depth(self) -> int:
@@ -99,7 +91,9 @@ class MLP(Network):
     @property
     def activation(self) -> Activation:
         """The activation of the hidden layers."""
-        return self.definition.activation
+        activation = self.definition.activation
+        assert activation is not None
+        return activation
 
     @property
     def weight_init(self) -> str | float:
@@ -210,7 +204,7 @@ def load(
             raise ValueError(f"it is no model, but {saved['kind']!r:.50}")
         kind = known(CLASSES, saved["class"], "class")
         dtype = known({name: name for name in DTYPES}, saved["dtype"], "dtype")
-        definition = kind.defined_by.saved(saved, activation)
+        definition = of_description(saved, activation)
         wrong = wrong_params(arrays, definition.shapes, dtype)
         if wrong:
             raise ValueError(f"its parameters {wrong}")

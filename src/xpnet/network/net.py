@@ -1,33 +1,20 @@
-"""The nets: parameters, prediction, loss, gradients, copies, files."""
+"""The nets: what users ask of them, predictions, losses and gradients."""
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import functools
-import itertools
-import math
-import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
-
-from .._version import __version__
-from ..arrays import Array, Host, Params, item_bytes
-from ..backend.placement import Placement
+from ..arrays import Array, Params, item_bytes
 from ..backend.table import place
-from ..checks import finite_number, known, seed_or_none
-from ..files import save_arrays
+from ..checks import finite_number, known
 from ..gradients import numerical
 from ..gradients.check import check_gradient
 from ..gradients.net import check_point
 from ..gradients.report import GradientReport
-from ..losses import Output
-from ..markup import paragraph, table
-from .batch import Batch
-from .definition import Definition, wrong_params
-from .stack import Stack
+from .base import BaseNetwork
+from .definition import of_layers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,7 +35,7 @@ def _quietly(method: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-class Network:
+class Network(BaseNetwork):
     """A net of layers, one behind the other.
 
     Parameters
@@ -93,9 +80,6 @@ class Network:
     (2, 3)
     """
 
-    kind: ClassVar[str] = "Network"  # as files name it
-    defined_by: ClassVar[type[Definition]] = Definition
-
     def __init__(
         self,
         layers: Iterable[Any],
@@ -108,27 +92,8 @@ class Network:
         dtype: Any = None,
         seed: int | None = None,
     ) -> None:
-        definition = Definition.checked(layers, input_shape, output, l2)
+        definition = of_layers(layers, input_shape, output, l2)
         self._begin(definition, place(xp, device, dtype), seed)
-
-    def _begin(self, definition: Definition, placement: Placement, seed: int | None) -> None:
-        """Set what a net consists of; its parameters are drawn."""
-        rng = np.random.default_rng(seed_or_none(seed))
-        count = sum(math.prod(shape) for shape in definition.shapes.values())
-        bits = int(placement.xp.finfo(placement.dtype).bits)
-        placement.refuse_too_large(count * bits // 8, f"a net of {definition.sizes}")
-        self.stack, self.placement = Stack(definition), placement
-        self.params: Params = {key: self.placed(a) for key, a in definition.first(rng).items()}
-
-    @classmethod
-    def of(
-        cls, definition: Definition, placement: Placement, params: dict[str, Host]
-    ) -> Self:
-        """Return a net of these parts; nothing is drawn."""
-        net = cls.__new__(cls)
-        net.stack, net.placement = Stack(definition), placement
-        net.params = {key: net.placed(params[key]) for key in definition.shapes}
-        return net
 
     @_quietly
     def predict(self, x: Array) -> Array:
@@ -391,140 +356,7 @@ class Network:
             return check_point(point, gradient, self.l2, self.placement.to_host)
         return check_gradient(lambda params: self._loss(params, x, target), gradient, self.params)
 
-    def to(self, xp: Any = None, device: Any = None, dtype: Any = None) -> Self:
-        """Copy the net to another library, device or dtype.
-
-        Parameters
-        ----------
-        xp, device, dtype
-            As for the constructor; None keeps the net's own (for `device`: the default device
-            where the library changes).
-
-        Returns
-        -------
-        MLP
-            A copy that shares nothing with this net.
-
-        Raises
-        ------
-        BackendNotAvailable, TypeError, ValueError
-            As the constructor.
-
-        Examples
-        --------
-        >>> import xpnet
-        >>> net = xpnet.MLP([4, 3], seed=0)
-        >>> net.to(dtype="float64").params["W1"].dtype
-        dtype('float64')
-        """
-        here = self.placement
-        net = copy.copy(self)
-        net.placement = place(
-            here.xp if xp is None else xp,
-            here.device if xp is None and device is None else device,
-            here.dtype_name if dtype is None else dtype,
-        )
-        net.params = {key: net.placed(here.to_host(p)) for key, p in self.params.items()}
-        return net
-
-    def with_l2(self, l2: float) -> Self:
-        """Return this net with another L2 term; the two share their parameters.
-
-        Parameters
-        ----------
-        l2 : float
-            At least 0, as for the constructor.
-
-        Returns
-        -------
-        Network
-            Of the same class.
-
-        Examples
-        --------
-        >>> import xpnet
-        >>> net = xpnet.MLP([4, 3], seed=0)
-        >>> other = net.with_l2(0.5)
-        >>> other.l2, other.params is net.params
-        (0.5, True)
-        """
-        net = copy.copy(self)
-        l2 = finite_number(l2, "l2", minimum=0.0)
-        net.stack = Stack(dataclasses.replace(self.definition, l2=l2))
-        return net
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the net in a safetensors file; `xpnet.load` reads it, on any backend.
-
-        The file has the parameters and a description of the net. An activation of your own is
-        saved by its name only.
-
-        Parameters
-        ----------
-        path : path-like
-            An existing file is replaced once the new one is whole, on the disk, and has been
-            read back.
-
-        Raises
-        ------
-        ValueError
-            The parameters are no longer those of the net: other keys, shapes or dtypes. Or a
-            layer is of a class of your own.
-        OSError
-            The file cannot be written; an existing one is as it was.
-
-        Notes
-        -----
-        Waits for the device. A net of a subclass is saved as the class of xpnet that it extends.
-
-        Examples
-        --------
-        >>> import pathlib, tempfile, xpnet
-        >>> net = xpnet.MLP([4, 3], seed=0)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder, "model.safetensors")
-        ...     net.save(path)
-        ...     xpnet.load(path)
-        <MLP 4-3, sigmoid, softmax: 15 parameters, float32, numpy on cpu>
-        """
-        arrays = {key: self.placement.to_host(p) for key, p in self.params.items()}
-        wrong = wrong_params(arrays, self.definition.shapes, self.placement.dtype_name)
-        if wrong:
-            raise ValueError(f"params {wrong}")
-        self.definition.refuse_own_layers()
-        save_arrays(path, arrays, self.description())
-
-    def description(self) -> dict[str, Any]:
-        """Return what the net is, as plain Python objects: all but the parameters' values."""
-        return {
-            "kind": "model",
-            "class": self.kind,
-            **self.definition.describe(),
-            "dtype": self.placement.dtype_name,
-            "xpnet": __version__,
-        }
-
-    # --- what it consists of -----------------------------------------------------------------
-
-    @property
-    def output(self) -> Output:
-        """The row of `OUTPUTS` that turns logits into predictions and a loss."""
-        return self.definition.output
-
-    @property
-    def l2(self) -> float:
-        """The weight of the L2 term."""
-        return self.definition.l2
-
-    @property
-    def batch(self) -> Batch:
-        """What the net asks of x and t."""
-        return Batch(self.definition, self.placement)
-
-    @property
-    def definition(self) -> Definition:
-        """What the net is, apart from its parameters and their place."""
-        return self.stack.definition
+    # --- the arithmetic, unchecked -----------------------------------------------------------
 
     def backpropagate(
         self, params: Params, x: Array, target: Array, scale: Any = None,
@@ -553,39 +385,3 @@ class Network:
         stack, params = self.stack, self.params
         pieces = [stack.forward(params, x[i : min(i + rows, x.shape[0]), ...])[0] for i in starts]
         return pieces[0] if len(pieces) == 1 else self.placement.xp.concat(pieces, axis=0)
-
-    def placed(self, values: Host) -> Array:
-        """Move a parameter here, the weights that lead to one unit side by side in memory.
-
-        Libraries are fastest so: z @ W and (d.T @ z).T both run along the inputs, the many.
-        """
-        floats = self.placement.floats
-        return floats(values.T).T if values.ndim == 2 else floats(values)
-
-    def masks(self, kept: Array, scale: Any) -> list[Array]:
-        """Return the masks of dropout, from the numbers that are kept, (n, all of them), bool.
-
-        A mask is `scale` where a number is kept, and 0 where it is not; one for each of the
-        definition's `droppers`.
-        """
-        factors = self.placement.xp.astype(kept, self.placement.dtype)
-        factors *= scale
-        ends = itertools.pairwise([0, *itertools.accumulate(self.definition.dropped)])
-        return [factors[:, start:end] for start, end in ends]
-
-    def __repr__(self) -> str:
-        here = self.placement
-        count = sum(math.prod(shape) for shape in self.definition.shapes.values())
-        l2 = f", l2={self.l2:g}" if self.l2 else ""
-        return (
-            f"<{type(self).__name__} {self.definition}{l2}: {count:,} parameters, "
-            f"{here.dtype_name}, {here.backend.name} on {here.device}>"
-        )
-
-    def _repr_html_(self) -> str:
-        rows = [
-            (name, " × ".join(map(str, array.shape)), f"{math.prod(array.shape):,}")
-            for name, array in self.params.items()
-        ]
-        return paragraph(repr(self)[1:-1]) + table(rows, head=("", "shape", "numbers"))
-
