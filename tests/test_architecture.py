@@ -220,11 +220,12 @@ def test_nothing_is_unpickled(path):
 
 
 def test_import_is_light():
-    """Importing xpnet imports no array library but NumPy, no plotting, no command line."""
+    """Importing xpnet imports no array library but NumPy, no plotting, no command line, and no
+    wing before it is asked for."""
     code = (
         "import sys, xpnet\n"
         "heavy = {'torch','cupy','jax','array_api_strict','matplotlib','sklearn','scipy','click',"
-        "'rich','pooch','pandas','safetensors'}\n"
+        "'rich','pooch','pandas','safetensors','xpnet.training','xpnet.datasets'}\n"
         "print(sorted(heavy.intersection(sys.modules)))"
     )
     done = subprocess.run(

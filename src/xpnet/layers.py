@@ -125,10 +125,12 @@ class Affine(Layer):
 
     def forward(self, p: Params, x: Array, mask: Array | None = None) -> tuple[Array, Any]:
         """Return x W + b."""
-        shape = x.shape
-        if len(shape) != 2:
+        shape = None
+        if x.ndim != 2:
+            shape = x.shape
             x = array_namespace(x).reshape(x, (shape[0], -1))
-        y = (p["W"].T @ x.T).T if self.by_columns else x @ p["W"]
+        w = p["W"]
+        y = (w.T @ x.T).T if self.by_columns else x @ w
         y += p["b"]
         return y, (x, shape)
 
@@ -142,7 +144,7 @@ class Affine(Layer):
         w, shape = p["W"].T, kept[1]
         # A product with one column is slow in BLAS, and slowest in NumPy's.
         d = d @ w if w.shape[0] > 1 else d * w
-        return d if len(shape) == 2 else array_namespace(d).reshape(d, shape)
+        return d if shape is None else array_namespace(d).reshape(d, shape)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from .definition import Definition
 
 Masks = Sequence[Array]
 
+_NONE: Params = {}  # what a layer without parameters is handed
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -33,29 +35,30 @@ class Stack:
     def forward(
         self, params: Params, x: Array, masks: Masks | None = None
     ) -> tuple[Array, list[Any]]:
-        """Return the logits, and what each layer has kept.
+        """Return the logits; and for each layer its parameters, and what it has kept.
 
         `masks`, one (n, ...) for each of the definition's `droppers`, are what the outputs of
         these are multiplied by.
         """
         drawn = {} if masks is None else dict(zip(self.definition.droppers, masks, strict=True))
         kept = []
-        for i, (layer, names) in enumerate(self._layers):
-            p = {name: params[key] for name, key in names.items()}
-            x, needed = layer.forward(p, x, drawn.get(i))
-            kept.append(needed)
+        for i, layer, names in self._layers:
+            p = {name: params[key] for name, key in names} if names else _NONE
+            x, needed = layer.forward(p, x, drawn.get(i)) if drawn else layer.forward(p, x)
+            kept.append((p, needed))
         return x, kept
 
-    def backward(self, params: Params, kept: Sequence[Any], d: Array) -> Params:
+    def backward(self, kept: Sequence[Any], d: Array) -> Params:
         """Return the gradient of the parameters from `d`, that of the logits."""
         gradient: Params = {}
-        for i in range(len(self._layers) - 1, self._first - 1, -1):
-            layer, names = self._layers[i]
-            p = {name: params[key] for name, key in names.items()}
-            for name, g in layer.gradient(p, kept[i], d).items():
-                gradient[names[name]] = g
+        for i, layer, names in reversed(self._layers[self._first :]):
+            p, needed = kept[i]
+            if names:
+                found = layer.gradient(p, needed, d)
+                for name, key in names:
+                    gradient[key] = found[name]
             if i > self._first:  # nobody asks for the gradient of x
-                d = layer.pull(p, kept[i], d)
+                d = layer.pull(p, needed, d)
         return gradient
 
     def backpropagate(
@@ -78,7 +81,7 @@ class Stack:
         logits, kept = self.forward(params, x, masks)
         factor = 1.0 if scale is None else scale
         loss, d = self.definition.output.loss(logits, target, factor, weights)
-        gradient = self.backward(params, kept, d)
+        gradient = self.backward(kept, d)
         return self.with_l2(loss, params), self._add_l2(gradient, params, scale)
 
     def differentiate(
@@ -147,20 +150,22 @@ class Stack:
         """Return logits; the input z of each affine layer; the input a of each activation."""
         logits, kept = self.forward(params, x)
         both = [*zip(self.definition.layers, kept, strict=True)]
-        z = [needed[0] for layer, needed in both if isinstance(layer, Affine)]
-        a = [needed[0] for layer, needed in both if isinstance(layer, Elementwise)]
+        z = [needed[0] for layer, (_, needed) in both if isinstance(layer, Affine)]
+        a = [needed[0] for layer, (_, needed) in both if isinstance(layer, Elementwise)]
         return logits, z, a
 
     @functools.cached_property
-    def _layers(self) -> list[tuple[Layer, dict[str, str]]]:
-        """The layers, each with the names that its parameters have in the net."""
-        return [*zip(self.definition.layers, self.definition.keys, strict=True)]
+    def _layers(self) -> list[tuple[int, Layer, tuple[tuple[str, str], ...]]]:
+        """The layers, numbered, each with its parameters' names: its own, and the net's."""
+        pairs = zip(self.definition.layers, self.definition.keys, strict=True)
+        return [(i, layer, tuple(names.items())) for i, (layer, names) in enumerate(pairs)]
 
     @functools.cached_property
     def _first(self) -> int:
         """The first layer that has parameters."""
-        return next(i for i, (_, names) in enumerate(self._layers) if names)
+        return next(i for i, _, names in self._layers if names)
 
     @functools.cached_property
     def _penalized(self) -> list[str]:
-        return [names[name] for layer, names in self._layers for name in layer.penalized]
+        return [key for _, layer, names in self._layers for name, key in names
+                if name in layer.penalized]  # fmt: skip

@@ -15,12 +15,16 @@ except ImportError as error:
         "python -m pip install 'xpnet[sklearn]'"
     ) from error
 
+import sys
+
+from ..training import history
 from .classifier import MLPClassifier
 from .descent import Epochs
 from .regressor import MLPRegressor
 
-# The name that estimators of version 0.1 have in their pickles.
+# Where estimators that version 0.1 has pickled look for what they hold.
 _Epochs = Epochs
+sys.modules["xpnet.history"] = history
 
 __all__ = [
     "MLPClassifier",
