@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet import MLP, TwoLayerNet, check_gradient, fit, functions, losses, numerical_gradient
+from xpnet import (
+    MLP,
+    Network,
+    TwoLayerNet,
+    check_gradient,
+    fit,
+    functions,
+    losses,
+    numerical_gradient,
+)
 from xpnet.functions import Activation
 from xpnet.losses import OUTPUTS
 from xpnet.optimizers import (
@@ -468,6 +477,20 @@ VALUES = [
     ("resume", lambda v: train(resume=v), NO_SWITCHES),
     ("distributed", lambda v: train(distributed=v), NO_SWITCHES),
     ("checkpoint_every", lambda v: train(checkpoint_every=v), NO_COUNTS),
+    ("checkpoint", lambda v: train(checkpoint=v), NO_PATHS),
+    ("folder", xpnet.Checkpoint, [*NO_PATHS, (None, TypeError)]),
+    ("every", lambda v: xpnet.Checkpoint("kept", every=v), NO_COUNTS),
+    ("errors", lambda v: xpnet.Checkpoint("kept", errors=v), NO_WORDS),
+    ("resume", lambda v: xpnet.Checkpoint("kept", resume=v), NO_SWITCHES),
+    ("resume", lambda v: train(checkpoint=xpnet.Checkpoint("kept"), resume=v),
+     [(True, ValueError)]),
+    ("layers", lambda v: Network(v, input_shape=(3,)),
+     [(3, TypeError), ("relu", TypeError), ([3], TypeError), ([], ValueError)]),
+    ("input_shape", lambda v: Network([xpnet.layers.Affine(2)], input_shape=v),
+     [(3, TypeError), ((), ValueError), ((0,), ValueError), (("3",), TypeError)]),
+    ("units", xpnet.layers.Affine, NO_COUNTS),
+    ("weight_init", lambda v: xpnet.layers.Affine(2, v), [("zeros", ValueError), (-1, ValueError)]),
+    ("rate", xpnet.layers.Dropout, [*NO_NUMBERS, (1.0, ValueError)]),
     ("momentum", Momentum, [*NO_NUMBERS, (1.0, ValueError)]),
     ("momentum", Nesterov, [*NO_NUMBERS, (1.0, ValueError)]),
     ("beta_1", lambda v: Adam(beta_1=v), [*NO_NUMBERS, (1.0, ValueError)]),

@@ -173,7 +173,7 @@ def test_the_files_that_contributing_names():
     text = (HERE / "CONTRIBUTING.md").read_text(encoding="utf-8")
     tables = [
         ("ACTIVATIONS", "functions"), ("OUTPUTS", "losses"), ("OPTIMIZERS", "optimizers"),
-        ("BACKENDS", "backend/table"),
+        ("LAYERS", "layers"), ("BACKENDS", "backend/table"),
     ]  # fmt: skip
     sections = text.split("\n## Add ")[1:]
     for section, (table, module) in zip(sections, tables, strict=True):

@@ -290,7 +290,9 @@ def test_every_public_name_is_in_the_reference():
     """A public name that the API reference forgets."""
     listed = re.findall(r"^   ([\w.]+)$", TEXTS["api.md"], re.MULTILINE)
     assert len(listed) == len(set(listed))
-    modules = {"functions": functions, "losses": losses, "optimizers": optimizers}
+    modules = {
+        "functions": functions, "layers": xpnet.layers, "losses": losses, "optimizers": optimizers,
+    }  # fmt: skip
     expected = {name for name in xpnet.__all__ if name not in (*modules, "__version__")}
     from xpnet import plots
 
@@ -298,7 +300,7 @@ def test_every_public_name_is_in_the_reference():
         for name, value in vars(namespace).items():
             own = f"{getattr(value, '__module__', None)}.".startswith(f"{namespace.__name__}.")
             helper = name in ("floating_namespace", "index_rows", "new_figure", "figure_of",
-                           "title_of")  # fmt: skip
+                           "title_of", "layer_of", "checked_weight_init")  # fmt: skip
             if own and callable(value) and not name.startswith("_") and not helper:
                 expected.add(f"{module}.{name}")
     expected.discard("functions.Activation")  # listed as xpnet.Activation
