@@ -61,12 +61,12 @@ class Definition:
         self.shapes: dict[str, Shape] = {}
         self.outputs, self.widths, number = [input_shape], [math.prod(input_shape)], 0
         for layer in self.layers:
-            shapes, behind = layer.shapes(self.outputs[-1])
-            self.outputs.append(behind)
+            shapes, output_shape = layer.shapes(self.outputs[-1])
+            self.outputs.append(output_shape)
             number += "W" in shapes  # what follows a layer of weights is numbered like it
             self.keys.append({name: f"{name}{max(number, 1)}" for name in shapes})
             self.shapes |= {f"{name}{max(number, 1)}": shape for name, shape in shapes.items()}
-            self.widths += [math.prod(behind)] if shapes else []
+            self.widths += [math.prod(output_shape)] if shapes else []
         every = [i for i, layer in enumerate(self.layers) if isinstance(layer, Elementwise)]
         self.droppers = [i for i, layer in enumerate(self.layers) if layer.rate] or every
         self.dropped = [math.prod(self.outputs[i + 1]) for i in self.droppers]
@@ -92,14 +92,14 @@ class Definition:
     def describe(self) -> dict[str, Any]:
         """Return what JSON can hold of it; an activation of the user's own by its name."""
         used = [self.activation] if self.activation else self.activations
-        own = any(f != ACTIVATIONS.get(f.name) for f in used)
+        foreign = any(f != ACTIVATIONS.get(f.name) for f in used)
         if self.activation is None:
             layers = [_described(layer) for layer in self.layers]
             kind: dict[str, Any] = {"layers": layers, "input_shape": list(self.input_shape)}
         else:
             kind = {"layer_sizes": list(self.widths), "activation": self.activation.name}
         ends = {"weight_init": self.weight_init} if self.activation else {}
-        return {**kind, "own_activation": own, "output": self.output.name, **ends, "l2": self.l2}
+        return {**kind, "own_activation": foreign, "output": self.output.name, **ends, "l2": self.l2}
 
     @property
     def weight_init(self) -> str | float:
@@ -195,8 +195,9 @@ def wrong_params(
 
 def _restored(entry: Any, activation: Activation | None) -> Layer:
     if isinstance(entry, str):
-        own = activation is not None and (activation.name == entry or entry not in ACTIVATIONS)
-        return layer_of(activation if own else entry)
+        unknown = entry not in ACTIVATIONS
+        given = activation is not None and (unknown or activation.name == entry)
+        return layer_of(activation if given else entry)
     fields = dict(entry)
     return known(LAYERS, fields.pop("layer"), "layer")(**fields)
 
