@@ -46,7 +46,7 @@ ROOMS = [
     "sklearn/base", "sklearn/classifier", "sklearn/regressor", "sklearn/__init__",
     "__init__",
     "cli/errors", "cli/tables", "cli/inputs", "cli/options", "cli/runs", "cli/page",
-    "cli/comparison", "cli/train", "cli/compare", "cli/check", "cli/predict", "cli/evaluate",
+    "cli/train", "cli/compare", "cli/check", "cli/predict", "cli/evaluate",
     "cli/info", "cli/command", "cli/__init__", "__main__",
 ]
 ARITHMETIC = {

@@ -18,9 +18,8 @@ from click.testing import CliRunner
 from test_cli import without_matplotlib, write_idx
 
 import xpnet
-from xpnet.cli import command
-from xpnet.cli import comparison as compare
-from xpnet.cli.comparison import Row
+from xpnet.cli import command, compare
+from xpnet.cli.compare import Row
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +292,7 @@ def test_a_file_in_the_current_folder_is_not_imported(tmp_path, monkeypatch):
     code = (
         "import os, sys\n"
         "sys.path[:] = [p for p in sys.path if p not in ('', os.getcwd())]\n"
-        "from xpnet.cli import comparison as compare\n"
+        "from xpnet.cli import compare\n"
         "done = compare._run(['--version'])\n"
         "print(done.returncode, done.stdout, done.stderr)\n"
     )

@@ -2,6 +2,4 @@
 
 from .command import cli
 
-__all__ = [
-    "cli",
-]
+__all__ = ["cli"]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
+from . import options
 from .check import check
 from .compare import compare
 from .errors import OneLineErrors
 from .evaluate import evaluate_model
 from .info import info
-from .options import debug_option
 from .predict import predict
 from .train import train
 
@@ -24,10 +24,10 @@ from .train import train
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(__version__, prog_name="xpnet")
-@debug_option
+@options.debug
 def cli() -> None:
     """Neural nets that run where your arrays live: NumPy, CuPy, Torch or JAX."""
 
 
 for command in (train, compare, check, predict, evaluate_model, info):
-    cli.add_command(debug_option(command))
+    cli.add_command(options.debug(command))

@@ -18,13 +18,9 @@ class OneLineErrors(click.Group):
     """A group of commands whose errors are one line; with ``--debug``, after a traceback."""
 
     def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> Any:
+        self, args: Sequence[str] | None = None, prog_name: str | None = None,
+        complete_var: str | None = None, standalone_mode: bool = True, **extra: Any,
+    ) -> Any:  # fmt: skip
         """Run a command and, in standalone mode, exit with its code."""
         arguments = [*(sys.argv[1:] if args is None else args)]
         debug = "--debug" in arguments

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from ..training.sources import evaluate
+from . import options
 from .inputs import load_model_and_data
-from .options import json_option, model_options
 from .tables import finite_or_none, show
 
 
 @click.command("evaluate")
-@model_options
-@json_option
+@options.model
+@options.json
 def evaluate_model(*, as_json: bool, **source: Any) -> None:
     """Measure the loss and the accuracy of a saved MODEL on DATA.
 
@@ -27,12 +27,9 @@ def evaluate_model(*, as_json: bool, **source: Any) -> None:
     loss, accuracy = evaluate(net, x, t)
     if as_json:
         result = {
-            "model": str(source["model"]),
-            "data": source["data"],
-            "rows": x.shape[0],
-            "loss": finite_or_none(loss),
-            "accuracy": finite_or_none(accuracy),
-        }
+            "model": str(source["model"]), "data": source["data"], "rows": x.shape[0],
+            "loss": finite_or_none(loss), "accuracy": finite_or_none(accuracy),
+        }  # fmt: skip
         click.echo(json.dumps(result, indent=2))
         return
     rows = [

@@ -14,16 +14,13 @@ import numpy as np
 
 from .. import datasets
 from ..arrays import Array
-from ..backend.placement import Placement
-from ..backend.table import BACKENDS, place
+from ..backend import BACKENDS, Placement, place
 from ..datasets.rows import read_rows
-from ..network.mlp import MLP, load
-from ..network.net import Network
+from ..network import MLP, Network, load
 
 DATASETS: dict[str, Callable[..., Any]] = {
-    "mnist": datasets.load_mnist,
-    "fashion-mnist": datasets.load_fashion_mnist,
-}
+    "mnist": datasets.load_mnist, "fashion-mnist": datasets.load_fashion_mnist,
+}  # fmt: skip
 KNOWN = ", ".join(map(repr, DATASETS))
 
 
@@ -98,9 +95,7 @@ def load_model_and_data(
     return net, net.placement.xp.reshape(x, (x.shape[0], *shape)), t
 
 
-def _load_data(
-    name: str, split: str | None, where: Placement, labels: bool
-) -> tuple[Array, Array]:  # fmt: skip
+def _load_data(name: str, split: str | None, where: Placement, labels: bool) -> tuple[Array, Array]:
     path = Path(name)
     if name not in DATASETS and not path.exists():
         raise FileNotFoundError(

@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 
+from ..backend import BACKENDS, FOR_TESTS
 from ..backend.placement import DTYPES
-from ..backend.table import BACKENDS, FOR_TESTS
 from ..functions import ACTIVATIONS
 from ..optimizers import OPTIMIZERS
 from .inputs import DATASETS
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+COUNT = click.IntRange(min=1)
+PATH = click.Path(path_type=Path)
 STEPS = 10_000
 NET = ("hidden", "activation", "weight_init", "l2", "seed")  # what describes a net
 
@@ -68,11 +70,11 @@ def as_words(options: dict[str, Any]) -> list[str]:
 
 # --- one option ------------------------------------------------------------------------------
 
-debug_option = click.option(
+debug = click.option(
     "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
 )
-dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default="float32")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+dtype = click.option("--dtype", type=click.Choice(DTYPES), default="float32")
+json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 # --- several at once -------------------------------------------------------------------------
@@ -89,76 +91,60 @@ def _all_of(*options: Decorator) -> Decorator:
     return add
 
 
-def out_options(
-    out: str, force: str = "Write into a folder that is not empty."
-) -> Decorator:  # fmt: skip
+def out(text: str, force: str = "Write into a folder that is not empty.") -> Decorator:
     """Return the decorator that adds ``--out`` and ``--force``, from their helps."""
     return _all_of(
-        click.option("--out", type=click.Path(path_type=Path), help=out),
+        click.option("--out", type=PATH, help=text),
         click.option("--force", is_flag=True, help=force),
     )
 
 
-placement_options = _all_of(
+placement = _all_of(
     click.option(
-        "--backend",
+        "--backend", default="numpy",
         type=click.Choice([name for name in BACKENDS if name not in FOR_TESTS]),
-        default="numpy",
     ),
     click.option("--device", help="Such as cpu, cuda or cuda:1; default: the library's."),
-)
+)  # fmt: skip
 # A saved model, and rows for it.
-model_options = _all_of(
-    click.argument("model", type=click.Path(path_type=Path)),
+model = _all_of(
+    click.argument("model", type=PATH),
     click.argument("data"),
-    placement_options,
+    placement,
     click.option(
-        "--split",
-        type=click.Choice(["test", "train"]),
+        "--split", type=click.Choice(["test", "train"]),
         help="Which part of a data set.  [default: test]",
     ),
-)
+)  # fmt: skip
 # A data set, and a new net for it.
-net_options = _all_of(
+net = _all_of(
     click.option(
-        "--dataset",
-        default="mnist",
-        metavar=f"{'|'.join(DATASETS)}|FOLDER",
+        "--dataset", default="mnist", metavar=f"{'|'.join(DATASETS)}|FOLDER",
         help="A name, or a folder of the four IDX files, plain, .gz or .xz.",
     ),
     click.option(
-        "--hidden",
-        callback=layer_sizes,
-        metavar="SIZES",
-        multiple=True,
-        default=["100"],
+        "--hidden", callback=layer_sizes, metavar="SIZES", multiple=True, default=["100"],
         help="Sizes of the hidden layers: --hidden 100,50 or --hidden 100 --hidden 50; or none.",
     ),
     click.option("--activation", type=click.Choice(list(ACTIVATIONS)), default="sigmoid"),
     click.option(
-        "--weight-init",
-        callback=number_or_name,
-        metavar="xavier|he|NUMBER",
+        "--weight-init", callback=number_or_name, metavar="xavier|he|NUMBER",
         help="How weights are drawn; a number is their standard deviation.  [default: 0.01 "
         "with one hidden layer or none; xavier with more]",
     ),
-    click.option(
-        "--l2", type=float, default=0.0, help="Weight of the squared weights in the loss."
-    ),
+    click.option("--l2", default=0.0, help="Weight of the squared weights in the loss."),
     click.option(
         "--seed", type=click.IntRange(min=0), default=0, help="Of the weights and the batches."
     ),
-)
-training_options = _all_of(
+)  # fmt: skip
+training = _all_of(
     click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd"),
-    click.option("--learning-rate", type=float, default=0.1),
-    click.option("--batch-size", type=click.IntRange(min=1), default=100),
-    click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]"),
-    click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps."),
+    click.option("--learning-rate", default=0.1),
+    click.option("--batch-size", type=COUNT, default=100),
+    click.option("--steps", type=COUNT, help=f"[default: {STEPS:,}]"),
+    click.option("--epochs", type=COUNT, help="In place of --steps."),
     click.option(
-        "--dropout",
-        type=click.FloatRange(0.0, 1.0, max_open=True),
-        default=0.0,
+        "--dropout", type=click.FloatRange(0.0, 1.0, max_open=True), default=0.0,
         help="The probability with which a step leaves an output of a hidden layer out.",
     ),
-)
+)  # fmt: skip

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from .. import plots
 from ..arrays import Array
 from ..markup import paragraph, table
-from ..network.mlp import MLP
-from ..training.history import History
+from ..network import MLP
+from ..training import History
 
 Picture = Callable[..., Axes]  # of the axes to draw into, None for new ones
 
@@ -33,12 +33,9 @@ NARROW = {"loss": (4, 3.6), "confusion": (4, 4.2), "mistakes": (4, 6), "weights"
 
 
 def pictures_of(
-    history: History,
-    net: MLP | None = None,
-    x: Array = None,
-    t: Array = None,
+    history: History, net: MLP | None = None, x: Array = None, t: Array = None,
     shape: tuple[int, int] | None = None,
-) -> dict[str, Picture]:
+) -> dict[str, Picture]:  # fmt: skip
     """Return the pictures of a training, by the names of their files.
 
     The loss; and where a net and test images are given, what it makes of them.

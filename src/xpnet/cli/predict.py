@@ -10,18 +10,17 @@ import numpy as np
 
 from ..arrays import all_finite
 from ..files import replace_atomically
+from . import options
 from .inputs import load_model_and_data
-from .options import model_options, out_options
 
 
 @click.command()
-@model_options
+@options.model
 @click.option(
     "--probabilities", is_flag=True, help="All outputs of each row, in place of its class."
 )
-@out_options(
-    "A .csv or .npy file.  [default: standard output, as .csv]",
-    force="Replace a file that exists.",
+@options.out(
+    "A .csv or .npy file.  [default: standard output, as .csv]", "Replace a file that exists."
 )
 def predict(*, probabilities: bool, out: Path | None, force: bool, **source: Any) -> None:
     """Predict the rows of DATA with a saved MODEL: one line for each, with its class.

@@ -12,8 +12,7 @@ from pathlib import Path
 import click
 
 from ..files import replace_atomically
-from ..training import distributed
-from ..training.callbacks import Progress
+from ..training import Progress, distributed
 from ..training.checkpoint import Checkpoints
 from ..training.plan import Callback
 from .inputs import DATASETS
