@@ -10,12 +10,11 @@ from ..losses import OUTPUTS
 from . import inputs, options
 
 
-@click.command()
-@options.placement
-@options.dtype
-@options.net
-@click.option("--output", type=click.Choice(list(OUTPUTS)), default="softmax")
-@click.option("--batch-size", type=options.COUNT, default=100)
+@click.command(params=[
+    *options.placement, options.dtype, *options.net,
+    click.Option(["--output"], type=click.Choice(list(OUTPUTS)), default="softmax"),
+    click.Option(["--batch-size"], type=options.COUNT, default=100),
+])  # fmt: skip
 def check(
     *, backend: str, device: str | None, dtype: str, dataset: str, batch_size: int,
     **described: Any,

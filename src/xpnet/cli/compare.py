@@ -32,12 +32,10 @@ if TYPE_CHECKING:
 START_BLOCKS = 2
 
 
-@click.command()
-@options.net
-@options.training
-@options.dtype
-@options.out("The folder of the results.  [default: runs/DATASET-compare-TIME]")
-@options.json
+@click.command(params=[
+    *options.net, *options.training, options.dtype,
+    *options.out("The folder of the results.  [default: runs/DATASET-compare-TIME]"), options.json,
+])  # fmt: skip
 def compare(*, out: Path | None, force: bool, as_json: bool, **given: Any) -> int:
     """Train the same net on every backend and device that this machine has.
 
@@ -73,9 +71,7 @@ def compare(*, out: Path | None, force: bool, as_json: bool, **given: Any) -> in
             show_table(HEAD, map(cells, rows))
             click.echo("\n".join(notes(about, rows)))
             click.echo(f"compare.png and compare.json are in {folder}")
-    if interrupted:
-        return INTERRUPTED
-    return 1 if any(row.reason for row in tried) else 0
+    return INTERRUPTED if interrupted else int(any(row.reason for row in tried))
 
 
 @dataclass
@@ -206,9 +202,7 @@ def train(row: Row, arguments: Sequence[str]) -> None:
 
 def relate(rows: Sequence[Row]) -> None:
     """Fill in the differences from NumPy and the speed-ups over it."""
-    numpy = next((row for row in rows if row.backend == "numpy"), None)
-    if numpy is None:
-        return
+    numpy = next((row for row in rows if row.backend == "numpy"), Row("numpy"))
     for row in rows:
         n = min(row.loss.size, numpy.loss.size)
         if n:
@@ -240,21 +234,19 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def notes(machine: dict[str, Any], rows: Sequence[Row]) -> list[str]:
     """Return what has to be said below the table."""
-    lines = []
-    for row in rows:
-        if row.reason:
-            lines.append(f"{row.name}: {'' if row.available else 'not available: '}{row.reason}")
     steps = next((row._blocks[0][:START_BLOCKS] for row in rows if row.history), np.empty(0))
-    lines.append(
-        f"start: the first {steps.sum():,.0f} steps, with all that a library compiles, records "
-        "and warms up; µs a step: the median block of the steps after them"
-    )
     settings = "".join(f", {name}={value}" for name, value in machine["environment"].items())
-    lines.append(
+    reasons = [
+        f"{row.name}: {'' if row.available else 'not available: '}{row.reason}"
+        for row in rows if row.reason
+    ]  # fmt: skip
+    return [
+        *reasons,
+        f"start: the first {steps.sum():,.0f} steps, with all that a library compiles, records "
+        "and warms up; µs a step: the median block of the steps after them",
         f"CPU: {machine['cpu']}, {machine['usable_cpu_count']} of {machine['cpu_count']} "
-        f"logical cores{settings}"
-    )
-    return lines
+        f"logical cores{settings}",
+    ]
 
 
 def figure(rows: Sequence[Row]) -> Figure:

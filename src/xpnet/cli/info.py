@@ -16,8 +16,7 @@ from . import options
 from .tables import show
 
 
-@click.command()
-@options.json
+@click.command(params=[options.json])
 def info(*, as_json: bool) -> None:
     """Say what this machine can run, or why not."""
     known = backends()
@@ -25,10 +24,8 @@ def info(*, as_json: bool) -> None:
     machine: dict[str, Any] = {
         "xpnet": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
-        "system": platform.platform(),
-        "cpu": cpu,
-        "cpu_count": os.cpu_count(),
-    }
+        "system": platform.platform(), "cpu": cpu, "cpu_count": os.cpu_count(),
+    }  # fmt: skip
     if as_json:
         described = [{"available": row.available, **dataclasses.asdict(row)} for row in known]
         click.echo(json.dumps({**machine, "backends": described}, indent=2))
