@@ -30,7 +30,7 @@ from rich.console import Console
 import xpnet
 from xpnet import __main__, cli
 from xpnet.backend import BACKENDS, FOR_TESTS
-from xpnet.cli import command, runs, train
+from xpnet.cli import runs, train
 from xpnet.cli.inputs import DATASETS
 from xpnet.datasets import rows
 from xpnet.functions import ACTIVATIONS
@@ -66,7 +66,7 @@ def run(images, tmp_path, monkeypatch):
         words = [str(arg) for arg in args]
         if words[:1] == ["train"] and "--dataset" not in words:
             words += ["--dataset", str(images)]
-        result = CliRunner().invoke(command.cli, words, prog_name="xpnet")
+        result = CliRunner().invoke(cli.cli, words, prog_name="xpnet")
         return result.exit_code, result.stdout, result.stderr
 
     return run

@@ -18,9 +18,9 @@ from click.testing import CliRunner
 from test_cli import without_matplotlib, write_idx
 
 import xpnet
-from xpnet.cli import command
-from xpnet.cli import comparison as compare
-from xpnet.cli.comparison import Row
+from xpnet import cli
+from xpnet.cli import compare
+from xpnet.cli.compare import Row
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def run(images, tmp_path, monkeypatch):
 
     def run(*args):
         words = ["compare", "--dataset", str(images), "--hidden", "4", "--batch-size", "20"]
-        result = CliRunner().invoke(command.cli, [*words, *map(str, args)], prog_name="xpnet")
+        result = CliRunner().invoke(cli.cli, [*words, *map(str, args)], prog_name="xpnet")
         return result.exit_code, result.stdout, result.stderr
 
     return run
@@ -136,7 +136,7 @@ def test_options_reach_every_training(run, devices, tmp_path):
     }
     assert {key: row["history"]["settings"][key] for key in expected} == expected
     assert row["history"]["settings"]["optimizer"]["name"] == "Adam"
-    assert command.cli.main(
+    assert cli.cli.main(
         [*row["command"], "--out", "again", "--no-pictures", "--quiet"], standalone_mode=False
     ) == 0, "the command of a row can be typed"
 
@@ -144,8 +144,8 @@ def test_options_reach_every_training(run, devices, tmp_path):
 def test_every_shared_option_is_one_of_train():
     """`compare` hands its options to `train`: one that train lacks would fail every row."""
     own = {"out", "force", "as_json", "debug"}
-    train = {option for parameter in command.train.params for option in parameter.opts}
-    for parameter in command.compare.params:
+    train = {option for parameter in cli.train.train.params for option in parameter.opts}
+    for parameter in compare.compare.params:
         if parameter.name not in own:
             assert f"--{parameter.name.replace('_', '-')}" in train, parameter.name
 
@@ -293,7 +293,7 @@ def test_a_file_in_the_current_folder_is_not_imported(tmp_path, monkeypatch):
     code = (
         "import os, sys\n"
         "sys.path[:] = [p for p in sys.path if p not in ('', os.getcwd())]\n"
-        "from xpnet.cli import comparison as compare\n"
+        "from xpnet.cli import compare\n"
         "done = compare._run(['--version'])\n"
         "print(done.returncode, done.stdout, done.stderr)\n"
     )

@@ -1,7 +1,31 @@
-"""The `xpnet` command."""
+"""The `xpnet` command.
 
-from .command import cli
+Each command is a module of its own, but for the two that a saved model is for. What a command
+cannot do is one line on standard error and exit code 2; the class of the group sees to that.
+"""
 
-__all__ = [
-    "cli",
-]
+from __future__ import annotations
+
+import click
+
+from .._version import __version__
+from . import check, compare, info, models, options, train
+from .errors import OneLineErrors
+
+__all__ = ["cli"]
+
+
+@click.group(
+    cls=OneLineErrors,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
+@click.version_option(__version__, prog_name="xpnet")
+@options.debug
+def cli() -> None:
+    """Neural nets that run where your arrays live: NumPy, CuPy, Torch or JAX."""
+
+
+for command in (
+    train.train, compare.compare, check.check, models.predict, models.evaluate_model, info.info,
+):  # fmt: skip
+    cli.add_command(options.debug(command))

@@ -18,13 +18,9 @@ class OneLineErrors(click.Group):
     """A group of commands whose errors are one line; with ``--debug``, after a traceback."""
 
     def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> Any:
+        self, args: Sequence[str] | None = None, prog_name: str | None = None,
+        complete_var: str | None = None, standalone_mode: bool = True, **extra: Any,
+    ) -> Any:  # fmt: skip
         """Run a command and, in standalone mode, exit with its code."""
         arguments = [*(sys.argv[1:] if args is None else args)]
         debug = "--debug" in arguments
@@ -60,12 +56,9 @@ def one_line(error: Exception) -> str:
     >>> one_line(FileNotFoundError(2, "No such file or directory", "images"))
     'images: No such file or directory'
     """
-    if isinstance(error, click.ClickException):
-        text = error.format_message()
-    elif isinstance(error, OSError) and error.filename is not None and error.strerror:
+    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    else:
-        text = str(error)
     text = " ".join(text.split())
     if isinstance(error, MemoryError):
         return f"not enough memory: {text}" if text else "not enough memory"

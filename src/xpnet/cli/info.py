@@ -11,13 +11,12 @@ from typing import Any
 import click
 
 from .._version import __version__
-from ..backend.table import backends
-from .options import json_option
+from ..backend import backends
+from . import options
 from .tables import show
 
 
-@click.command()
-@json_option
+@click.command(params=[options.json])
 def info(*, as_json: bool) -> None:
     """Say what this machine can run, or why not."""
     known = backends()
@@ -25,22 +24,16 @@ def info(*, as_json: bool) -> None:
     machine: dict[str, Any] = {
         "xpnet": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
-        "system": platform.platform(),
-        "cpu": cpu,
-        "cpu_count": os.cpu_count(),
-    }
+        "system": platform.platform(), "cpu": cpu, "cpu_count": os.cpu_count(),
+    }  # fmt: skip
     if as_json:
-        described = [
-            {"available": backend.available, **dataclasses.asdict(backend)} for backend in known
-        ]
+        described = [{"available": row.available, **dataclasses.asdict(row)} for row in known]
         click.echo(json.dumps({**machine, "backends": described}, indent=2))
         return
     rows = [
-        ("xpnet", machine["xpnet"]),
-        ("Python", machine["python"]),
-        ("system", machine["system"]),
+        ("xpnet", machine["xpnet"]), ("Python", machine["python"]), ("system", machine["system"]),
         ("CPU", f"{cpu}, {machine['cpu_count']} logical cores"),
-    ]
+    ]  # fmt: skip
     for backend in known:
         title = f"{backend.name} {backend.version}" if backend.version else backend.name
         devices = [str(device) for device in backend.devices] or [f"no: {backend.reason}"]

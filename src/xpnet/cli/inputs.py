@@ -1,33 +1,23 @@
-"""What commands work on: a net, a data set, a saved model."""
+"""What commands work on: a data set, and a new net for it."""
 
 from __future__ import annotations
 
 import functools
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
-import numpy as np
-
 from .. import datasets
 from ..arrays import Array
-from ..backend.placement import Placement
-from ..backend.table import BACKENDS, place
-from ..datasets.rows import read_rows
-from ..network.mlp import MLP, load
-from ..network.net import Network
+from ..backend import BACKENDS, Placement, place
+from ..datasets.idx_sets import Split
+from ..network import MLP
 
 DATASETS: dict[str, Callable[..., Any]] = {
-    "mnist": datasets.load_mnist,
-    "fashion-mnist": datasets.load_fashion_mnist,
-}
+    "mnist": datasets.load_mnist, "fashion-mnist": datasets.load_fashion_mnist,
+}  # fmt: skip
 KNOWN = ", ".join(map(repr, DATASETS))
-
-
-# --- a new net, and its data -----------------------------------------------------------------
 
 
 def place_early(backend: str, device: str | None, dtype: str) -> Placement:
@@ -45,7 +35,7 @@ def build(
     inputs: int, classes: int, where: Placement, *,
     hidden: tuple[int, ...], weight_init: float | str | None, **options: Any,
 ) -> MLP:  # fmt: skip
-    """Make the net of `net_options`."""
+    """Make the net of `options.net`."""
     if weight_init is None:
         # The reference's value; deeper nets of such small weights hardly start to learn.
         weight_init = 0.01 if len(hidden) < 2 else "xavier"
@@ -62,9 +52,7 @@ def class_count(where: Placement, *labels: Array) -> int:
     return 1 + max(int(where.to_host(t).max()) for t in labels)
 
 
-def load_dataset(
-    name: str, where: Placement, *, flatten: bool = True
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+def load_dataset(name: str, where: Placement, *, flatten: bool = True) -> tuple[Split, Split]:
     """Load a data set by its name, or from a folder: images and labels to train and to test."""
     if name not in DATASETS and not Path(name).exists():
         raise ValueError(
@@ -74,49 +62,3 @@ def load_dataset(
     load_it = DATASETS.get(name) or functools.partial(datasets.load_idx, name)
     train, test = load_it(flatten=flatten, **_arguments(where))
     return train, test
-
-
-# --- a saved net, and what it is to look at --------------------------------------------------
-
-
-def load_model_and_data(
-    *, model: Path, data: str, split: str | None, backend: str, device: str | None, labels: bool
-) -> tuple[Network, Array, Array]:
-    """Load a saved net to where it is to compute; and rows, with labels or None, for it."""
-    net = load(model)
-    # Its dtype is known only now, and JAX wants to know it before it is imported.
-    place_early(backend, device, net.placement.dtype_name)
-    net = net.to(backend, device)
-    x, t = _load_data(data, split, net.placement, labels)
-    shape = net.definition.input_shape
-    width = math.prod(shape)
-    if x.ndim != 2 or x.shape[1] != width or not x.shape[0]:
-        raise ValueError(
-            f"{data}: expected rows of {width} numbers, which is what the model takes, found shape "
-            f"{tuple(x.shape)}"
-        )
-    return net, net.placement.xp.reshape(x, (x.shape[0], *shape)), t
-
-
-def _load_data(
-    name: str, split: str | None, where: Placement, labels: bool
-) -> tuple[Array, Array]:  # fmt: skip
-    path = Path(name)
-    if name not in DATASETS and not path.exists():
-        raise FileNotFoundError(
-            f"there is no file or folder {name}, nor a data set of this name; known are {KNOWN}"
-        )
-    if name in DATASETS or not path.is_file():
-        train, test = load_dataset(name, where)
-        return train if split == "train" else test
-    if split is not None:
-        raise click.UsageError(f"--split is for data sets; {name} is a file")
-    rows, t = read_rows(path, labels=labels)
-    if rows.ndim > 2:
-        rows = rows.reshape(rows.shape[0], math.prod(rows.shape[1:]))
-    x = where.floats(rows)
-    if rows.dtype == np.uint8:
-        x /= 255
-    if t is not None:
-        t = where.floats(t) if t.dtype.kind == "f" else where.asarray(t)
-    return x, t

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..backend import BACKENDS, FOR_TESTS
 from ..backend.placement import DTYPES
-from ..backend.table import BACKENDS, FOR_TESTS
 from ..functions import ACTIVATIONS
 from ..optimizers import OPTIMIZERS
 from .inputs import DATASETS
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+COUNT = click.IntRange(min=1)
+PATH = click.Path(path_type=Path)
 STEPS = 10_000
 NET = ("hidden", "activation", "weight_init", "l2", "seed")  # what describes a net
 
@@ -22,9 +22,7 @@ NET = ("hidden", "activation", "weight_init", "l2", "seed")  # what describes a 
 # --- what is typed, as values ----------------------------------------------------------------
 
 
-def layer_sizes(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> tuple[int, ...]:
+def layer_sizes(ctx: object, param: object, values: tuple[str, ...]) -> tuple[int, ...]:
     """Return the sizes of ``100``, of ``100,50``, or of several such; ``none`` is no layer."""
     sizes = [size for value in values if value != "none" for size in value.split(",")]
     if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
@@ -34,9 +32,7 @@ def layer_sizes(
     return tuple(map(int, sizes))
 
 
-def number_or_name(
-    ctx: click.Context, param: click.Parameter, value: str | None
-) -> float | str | None:
+def number_or_name(ctx: object, param: object, value: str | None) -> float | str | None:
     """Return a number where `value` is one."""
     try:
         return None if value is None else float(value)
@@ -68,97 +64,70 @@ def as_words(options: dict[str, Any]) -> list[str]:
 
 # --- one option ------------------------------------------------------------------------------
 
-debug_option = click.option(
+debug = click.option(
     "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
 )
-dtype_option = click.option("--dtype", type=click.Choice(DTYPES), default="float32")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+dtype = click.Option(["--dtype"], type=click.Choice(DTYPES), default="float32")
+json = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON.")
 
 
-# --- several at once -------------------------------------------------------------------------
+# --- several at once, in the order in which the help lists them ------------------------------
 
 
-def _all_of(*options: Decorator) -> Decorator:
-    """Return a decorator that adds options, in the order in which the help lists them."""
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+def out(text: str, force: str = "Write into a folder that is not empty.") -> list[click.Option]:
+    """Return ``--out`` and ``--force``, from their helps."""
+    return [
+        click.Option(["--out"], type=PATH, help=text),
+        click.Option(["--force"], is_flag=True, help=force),
+    ]
 
 
-def out_options(
-    out: str, force: str = "Write into a folder that is not empty."
-) -> Decorator:  # fmt: skip
-    """Return the decorator that adds ``--out`` and ``--force``, from their helps."""
-    return _all_of(
-        click.option("--out", type=click.Path(path_type=Path), help=out),
-        click.option("--force", is_flag=True, help=force),
-    )
-
-
-placement_options = _all_of(
-    click.option(
-        "--backend",
+placement: list[click.Parameter] = [
+    click.Option(
+        ["--backend"], default="numpy",
         type=click.Choice([name for name in BACKENDS if name not in FOR_TESTS]),
-        default="numpy",
     ),
-    click.option("--device", help="Such as cpu, cuda or cuda:1; default: the library's."),
-)
+    click.Option(["--device"], help="Such as cpu, cuda or cuda:1; default: the library's."),
+]  # fmt: skip
 # A saved model, and rows for it.
-model_options = _all_of(
-    click.argument("model", type=click.Path(path_type=Path)),
-    click.argument("data"),
-    placement_options,
-    click.option(
-        "--split",
-        type=click.Choice(["test", "train"]),
+model: list[click.Parameter] = [
+    click.Argument(["model"], type=PATH),
+    click.Argument(["data"]),
+    *placement,
+    click.Option(
+        ["--split"], type=click.Choice(["test", "train"]),
         help="Which part of a data set.  [default: test]",
     ),
-)
+]  # fmt: skip
 # A data set, and a new net for it.
-net_options = _all_of(
-    click.option(
-        "--dataset",
-        default="mnist",
-        metavar=f"{'|'.join(DATASETS)}|FOLDER",
+net: list[click.Parameter] = [
+    click.Option(
+        ["--dataset"], default="mnist", metavar=f"{'|'.join(DATASETS)}|FOLDER",
         help="A name, or a folder of the four IDX files, plain, .gz or .xz.",
     ),
-    click.option(
-        "--hidden",
-        callback=layer_sizes,
-        metavar="SIZES",
-        multiple=True,
-        default=["100"],
+    click.Option(
+        ["--hidden"], callback=layer_sizes, metavar="SIZES", multiple=True, default=["100"],
         help="Sizes of the hidden layers: --hidden 100,50 or --hidden 100 --hidden 50; or none.",
     ),
-    click.option("--activation", type=click.Choice(list(ACTIVATIONS)), default="sigmoid"),
-    click.option(
-        "--weight-init",
-        callback=number_or_name,
-        metavar="xavier|he|NUMBER",
+    click.Option(["--activation"], type=click.Choice(list(ACTIVATIONS)), default="sigmoid"),
+    click.Option(
+        ["--weight-init"], callback=number_or_name, metavar="xavier|he|NUMBER",
         help="How weights are drawn; a number is their standard deviation.  [default: 0.01 "
         "with one hidden layer or none; xavier with more]",
     ),
-    click.option(
-        "--l2", type=float, default=0.0, help="Weight of the squared weights in the loss."
+    click.Option(["--l2"], default=0.0, help="Weight of the squared weights in the loss."),
+    click.Option(
+        ["--seed"], type=click.IntRange(min=0), default=0, help="Of the weights and the batches."
     ),
-    click.option(
-        "--seed", type=click.IntRange(min=0), default=0, help="Of the weights and the batches."
-    ),
-)
-training_options = _all_of(
-    click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd"),
-    click.option("--learning-rate", type=float, default=0.1),
-    click.option("--batch-size", type=click.IntRange(min=1), default=100),
-    click.option("--steps", type=click.IntRange(min=1), help=f"[default: {STEPS:,}]"),
-    click.option("--epochs", type=click.IntRange(min=1), help="In place of --steps."),
-    click.option(
-        "--dropout",
-        type=click.FloatRange(0.0, 1.0, max_open=True),
-        default=0.0,
+]  # fmt: skip
+training: list[click.Parameter] = [
+    click.Option(["--optimizer"], type=click.Choice(list(OPTIMIZERS)), default="sgd"),
+    click.Option(["--learning-rate"], default=0.1),
+    click.Option(["--batch-size"], type=COUNT, default=100),
+    click.Option(["--steps"], type=COUNT, help=f"[default: {STEPS:,}]"),
+    click.Option(["--epochs"], type=COUNT, help="In place of --steps."),
+    click.Option(
+        ["--dropout"], type=click.FloatRange(0.0, 1.0, max_open=True), default=0.0,
         help="The probability with which a step leaves an output of a hidden layer out.",
     ),
-)
+]  # fmt: skip

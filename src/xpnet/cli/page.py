@@ -17,28 +17,24 @@ from matplotlib.figure import Figure
 from .. import plots
 from ..arrays import Array
 from ..markup import paragraph, table
-from ..network.mlp import MLP
-from ..training.history import History
+from ..network import MLP
+from ..training import History
 
 Picture = Callable[..., Axes]  # of the axes to draw into, None for new ones
 
+# The captions, and the height in inches on a phone: drawn again, so that its words can be read.
 CAPTIONS = {
-    "loss": "Loss of each step",
-    "confusion": "What the test images are, and what the net takes them for",
-    "mistakes": "Test images whose wrong class the net is most sure of",
-    "weights": "Weights into the units of the first layer, as images",
+    "loss": ("Loss of each step", 3.6),
+    "confusion": ("What the test images are, and what the net takes them for", 4.2),
+    "mistakes": ("Test images whose wrong class the net is most sure of", 6),
+    "weights": ("Weights into the units of the first layer, as images", 3.8),
 }
-# Inches of a picture on a phone: drawn again, so that its words can be read.
-NARROW = {"loss": (4, 3.6), "confusion": (4, 4.2), "mistakes": (4, 6), "weights": (4, 3.8)}
 
 
 def pictures_of(
-    history: History,
-    net: MLP | None = None,
-    x: Array = None,
-    t: Array = None,
+    history: History, net: MLP | None = None, x: Array = None, t: Array = None,
     shape: tuple[int, int] | None = None,
-) -> dict[str, Picture]:
+) -> dict[str, Picture]:  # fmt: skip
     """Return the pictures of a training, by the names of their files.
 
     The loss; and where a net and test images are given, what it makes of them.
@@ -72,14 +68,10 @@ def save_report(path: Path, history: History, pictures: Mapping[str, Picture]) -
     parts = [
         f"<h1>{escape(title)}</h1>",
         paragraph(f"Trained with xpnet {history.environment['xpnet']}, {history.device}."),
-        loss,
-        '<div class="beside">',
-        _section("Summary", history.rows()),
-        _section("Settings", _rows(settings)),
-        *others,
-        _section("Environment", _rows(history.environment)),
-        "</div>",
-    ]
+        loss, '<div class="beside">',
+        _section("Summary", history.rows()), _section("Settings", _rows(settings)),
+        *others, _section("Environment", _rows(history.environment)), "</div>",
+    ]  # fmt: skip
     page = _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(parts))
     path.write_text(page, encoding="utf-8")
 
@@ -102,10 +94,10 @@ def _in_words(value: Any) -> str:
 
 
 def _figure(name: str, draw: Picture) -> str:
+    caption, height = CAPTIONS[name]
     wide = plots.figure_of(draw(ax=None))
-    narrow = Figure(figsize=NARROW[name], layout="constrained")
+    narrow = Figure(figsize=(4, height), layout="constrained")
     draw(ax=narrow.add_subplot())
-    caption = CAPTIONS[name]
     return (
         f'<figure class="{name}">\n<picture>'
         f'<source media="(max-width: 48rem)" srcset="{_svg(narrow)}">'

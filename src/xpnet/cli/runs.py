@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ import click
 
 from ..files import replace_atomically
 from ..training import distributed
-from ..training.callbacks import Progress
 from ..training.checkpoint import Checkpoints
 from ..training.plan import Callback
 from .inputs import DATASETS
@@ -73,15 +73,12 @@ def remember_options(folder: Path) -> Callback:
     if options["dataset"] not in DATASETS:  # it may be resumed from elsewhere
         options["dataset"] = str(Path(options["dataset"]).resolve())
     text = json.dumps(options, indent=1).encode()
-    written = False
 
-    def remember(progress: Progress) -> None:
-        nonlocal written
-        if not written:
-            replace_atomically(folder / OPTIONS, lambda file: file.write(text))
-            written = True
+    @functools.cache
+    def write_once() -> None:
+        replace_atomically(folder / OPTIONS, lambda file: file.write(text))
 
-    return remember
+    return lambda progress: write_once()
 
 
 def options_of_run(ctx: click.Context, param: click.Parameter, folder: Path | None) -> Path | None:

@@ -36,9 +36,7 @@ def finite_or_none(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _print(
-    columns: Iterable[dict[str, Any]], rows: Iterable[Sequence[str]], **style: Any
-) -> None:  # fmt: skip
+def _print(columns: Iterable[dict[str, Any]], rows: Iterable[Sequence[str]], **style: Any) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

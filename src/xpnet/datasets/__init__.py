@@ -7,12 +7,6 @@ from .on_disk import RowsOnDisk
 from .shards import open_shards
 
 __all__ = [
-    "DownloadError",
-    "IDXError",
-    "RowsOnDisk",
-    "load_fashion_mnist",
-    "load_idx",
-    "load_mnist",
-    "open_shards",
-    "read_idx",
-]
+    "DownloadError", "IDXError", "RowsOnDisk", "load_fashion_mnist", "load_idx", "load_mnist",
+    "open_shards", "read_idx",
+]  # fmt: skip

@@ -24,14 +24,7 @@ import numpy as np
 from ..files import FileError
 
 # The type codes of the format: http://yann.lecun.com/exdb/mnist/ ("the IDX file format").
-_DTYPES: dict[int, np.dtype[Any]] = {
-    0x08: np.dtype(">u1"),
-    0x09: np.dtype(">i1"),
-    0x0B: np.dtype(">i2"),
-    0x0C: np.dtype(">i4"),
-    0x0D: np.dtype(">f4"),
-    0x0E: np.dtype(">f8"),
-}
+_CODES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
 _XZ_MAGIC = b"\xfd7zXZ\x00"
 
@@ -138,7 +131,7 @@ def _open_stream(file: BinaryIO) -> tuple[_Read, bool]:
     if start.startswith(_GZIP_MAGIC):
         return gzip.GzipFile(fileobj=file, mode="rb").read, False
     if start == _XZ_MAGIC:
-        return _XZReader(file).read, False
+        return _xz_reader(file), False
     return file.read, True
 
 
@@ -151,8 +144,8 @@ def read_header(read: _Read, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]
             f"a number of dimensions, found {magic!r}"
         )
     code, dimensions = magic[2], magic[3]
-    if code not in _DTYPES:
-        known = ", ".join(f"0x{known:02X}" for known in _DTYPES)
+    if code not in _CODES:
+        known = ", ".join(f"0x{known:02X}" for known in _CODES)
         raise IDXError(f"{path}: expected a type code of {known}, found 0x{code:02X}")
     if not 1 <= dimensions <= _MAX_DIMENSIONS:
         raise IDXError(f"{path}: expected 1 to {_MAX_DIMENSIONS} dimensions, found {dimensions}")
@@ -161,64 +154,51 @@ def read_header(read: _Read, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]
         raise IDXError(
             f"{path}: expected a header of {dimensions} sizes of 4 bytes, found {len(sizes)} bytes"
         )
-    return _DTYPES[code], struct.unpack(f">{dimensions}I", sizes)
+    return np.dtype(_CODES[code]), struct.unpack(f">{dimensions}I", sizes)
 
 
 def _read_up_to(read: _Read, size: int) -> bytearray:
     """Read `size` bytes, or fewer where the content ends; allocates as the bytes come."""
     data = bytearray()
-    while len(data) < size:
-        chunk = read(min(_CHUNK, size - len(data)))
-        if not chunk:
-            break
+    while len(data) < size and (chunk := read(min(_CHUNK, size - len(data)))):
         data += chunk
     return data
 
 
-class _XZReader:
-    """Decompresses an .xz file step by step within `_XZ_MEMORY`.
+def _xz_reader(file: BinaryIO) -> _Read:
+    """Return a function that decompresses an .xz file step by step within `_XZ_MEMORY`.
 
     `lzma.LZMAFile` has no limit for the memory that a file may ask for, and it ignores what
     follows the end of the stream.
     """
+    # Some Pythons are built without liblzma: they can still import xpnet.
+    import lzma
 
-    def __init__(self, file: BinaryIO) -> None:
-        # Some Pythons are built without liblzma: they can still import xpnet.
-        import lzma
+    def new_decoder() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
-        self._lzma = lzma
-        self._file = file
-        self._decoder = self._new_decoder()
+    decoder = new_decoder()
 
-    def _new_decoder(self) -> Any:
-        return self._lzma.LZMADecompressor(self._lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
-
-    def read(self, size: int) -> bytes:
+    def read(size: int) -> bytes:
         """Return at least one and at most `size` bytes, none at the end of the file."""
+        nonlocal decoder
         while True:
-            if self._decoder.eof:
-                data = self._after_stream()
+            data = b""
+            if decoder.eof:
+                # What follows a stream and its padding of zeros: the next stream, or nothing.
+                data = decoder.unused_data.lstrip(b"\x00")
+                while not data and (chunk := file.read(_CHUNK)):
+                    data = chunk.lstrip(b"\x00")
                 if not data:
                     return b""
-                self._decoder = self._new_decoder()
-            elif self._decoder.needs_input:
-                data = self._file.read(_CHUNK)
-                if not data:
-                    raise EOFError("the file ends before the end of its xz stream")
-            else:
-                data = b""
+                decoder = new_decoder()
+            elif decoder.needs_input and not (data := file.read(_CHUNK)):
+                raise EOFError("the file ends before the end of its xz stream")
             try:
-                content: bytes = self._decoder.decompress(data, size)
-            except self._lzma.LZMAError as error:
+                content = decoder.decompress(data, size)
+            except lzma.LZMAError as error:
                 raise _Damaged(str(error)) from error
             if content:
                 return content
 
-    def _after_stream(self) -> bytes:
-        """Return what follows a stream and its padding of zeros: the next stream, or nothing."""
-        data: bytes = self._decoder.unused_data
-        while not (data := data.lstrip(b"\x00")):
-            data = self._file.read(_CHUNK)
-            if not data:
-                break
-        return data
+    return read

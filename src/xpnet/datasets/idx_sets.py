@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend.placement import Placement
-from ..backend.table import place
+from ..backend import Placement, place
 from ..checks import file_path, switch
 from . import download
 from .idx import IDXError, read_idx
@@ -30,14 +29,9 @@ _MAX_ONE_HOT = 1 << 30  # numbers: one damaged label of 2**31 must not fill the 
 
 
 def load_mnist(
-    normalize: bool = True,
-    flatten: bool = True,
-    one_hot_label: bool = False,
-    *,
-    xp: Any = None,
-    device: Any = None,
-    dtype: Any = None,
-) -> tuple[Split, Split]:
+    normalize: bool = True, flatten: bool = True, one_hot_label: bool = False, *,
+    xp: Any = None, device: Any = None, dtype: Any = None,
+) -> tuple[Split, Split]:  # fmt: skip
     """Load the MNIST handwritten digits. They come with the package: no network is needed.
 
     60,000 training and 10,000 test images of 28 x 28 pixels, of the digits 0 to 9.
@@ -94,14 +88,9 @@ def load_mnist(
 
 def load_idx(
     directory: str | os.PathLike[str],
-    normalize: bool = True,
-    flatten: bool = True,
-    one_hot_label: bool = False,
-    *,
-    xp: Any = None,
-    device: Any = None,
-    dtype: Any = None,
-) -> tuple[Split, Split]:
+    normalize: bool = True, flatten: bool = True, one_hot_label: bool = False, *,
+    xp: Any = None, device: Any = None, dtype: Any = None,
+) -> tuple[Split, Split]:  # fmt: skip
     """Load a folder of the four IDX files that MNIST and its many relatives come in.
 
     The files are ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
@@ -163,15 +152,10 @@ def load_idx(
 
 
 def load_fashion_mnist(
-    normalize: bool = True,
-    flatten: bool = True,
-    one_hot_label: bool = False,
-    *,
+    normalize: bool = True, flatten: bool = True, one_hot_label: bool = False, *,
     cache: str | os.PathLike[str] | None = None,
-    xp: Any = None,
-    device: Any = None,
-    dtype: Any = None,
-) -> tuple[Split, Split]:
+    xp: Any = None, device: Any = None, dtype: Any = None,
+) -> tuple[Split, Split]:  # fmt: skip
     """Load Fashion-MNIST, 31 MB, downloaded once with pooch and kept in a cache.
 
     60,000 training and 10,000 test images of 28 x 28 pixels, of ten kinds of clothing. The
@@ -291,10 +275,9 @@ def _load(paths: dict[str, Path], form: _Form) -> tuple[Split, Split]:
             f"{train_paths[1]} and {test_paths[1]}: expected labels that fit one-hot rows, "
             f"found {classes - 1}; load them with one_hot_label=False"
         )
-    return (
-        (form.place_images(x_train), form.place_labels(t_train, classes)),
-        (form.place_images(x_test), form.place_labels(t_test, classes)),
-    )
+    sets = ((x_train, t_train), (x_test, t_test))
+    train, test = ((form.place_images(x), form.place_labels(t, classes)) for x, t in sets)
+    return train, test
 
 
 def _read_set(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:

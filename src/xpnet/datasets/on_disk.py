@@ -72,14 +72,11 @@ class RowsOnDisk:
     def __init__(
         self, shards: Sequence[Shard], row_shape: tuple[int, ...], dtype: np.dtype[Any]
     ) -> None:
-        self._shards, self._stored = list(shards), dtype
-        self._ends = np.cumsum([shard.rows for shard in shards])
+        self._paths, offsets, rows = zip(*shards, strict=True)
+        self._stored, self._ends = dtype, np.cumsum(rows)
         self._width = math.prod(row_shape) * dtype.itemsize
         # Where row 0 would lie in each file, did the file have it.
-        self._zeros = np.asarray([
-            shard.offset - (end - shard.rows) * self._width
-            for shard, end in zip(shards, self._ends.tolist(), strict=True)
-        ])  # fmt: skip
+        self._zeros = np.asarray(offsets) - (self._ends - rows) * self._width
         self.shape = (int(self._ends[-1]), *row_shape)
         self.dtype = dtype.newbyteorder("=")
 
@@ -92,10 +89,8 @@ class RowsOnDisk:
         return self.shape[0]
 
     def __repr__(self) -> str:
-        count = len(self._shards)
-        return (
-            f"<RowsOnDisk {self.shape}, {self.dtype}, in {count} file{'s' if count > 1 else ''}>"
-        )
+        files = f"{len(self._paths)} file{'s' if len(self._paths) > 1 else ''}"
+        return f"<RowsOnDisk {self.shape}, {self.dtype}, in {files}>"
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Read rows by their numbers.
@@ -136,7 +131,7 @@ class RowsOnDisk:
         order = np.argsort(rows, kind="stable")
         rows = rows[order].astype(np.int64, copy=False)
         for number, runs in itertools.groupby(self._runs(rows), key=operator.itemgetter(0)):
-            path = self._shards[number].path
+            path = self._paths[number]
             # Opened each time: no number of shards is too many, and nothing is left open.
             # Not mapped: what was read would count as memory of this process, and a file that
             # becomes shorter would end it.
@@ -237,14 +232,14 @@ def _take_mapped(array: np.memmap[Any, Any], mapping: mmap.mmap, rows: np.ndarra
 @contextlib.contextmanager
 def _no_read_ahead(mapping: mmap.mmap, distance: float) -> Iterator[None]:
     """Where rows lie far apart, have them read without what follows: 20 times as much."""
-    if distance <= READ_AHEAD or not hasattr(mmap, "MADV_RANDOM"):
-        yield
-        return
-    mapping.madvise(mmap.MADV_RANDOM)
+    far = distance > READ_AHEAD and hasattr(mmap, "MADV_RANDOM")
+    if far:
+        mapping.madvise(mmap.MADV_RANDOM)
     try:
         yield
     finally:
-        mapping.madvise(mmap.MADV_NORMAL)
+        if far:
+            mapping.madvise(mmap.MADV_NORMAL)
 
 
 def _release(mapping: mmap.mmap, part: np.ndarray) -> None:

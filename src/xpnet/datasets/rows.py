@@ -87,11 +87,9 @@ def read_rows(
         raise FileError(f"{path}: expected floats, or images as uint8, found {x.dtype}")
     if x.size and not all_finite(np, x):
         raise FileError(f"{path}: expected finite numbers, found NaN or infinity")
-    if t is not None and t.dtype.kind in "iu":
-        t = t.astype(np.int64)
-    elif t is not None and t.dtype.kind != "f":
+    if t is not None and t.dtype.kind not in "iuf":
         raise FileError(f"{path}: expected labels as integers or floats in t, found {t.dtype}")
-    return x, t
+    return x, t if t is None or t.dtype.kind == "f" else t.astype(np.int64)
 
 
 def _read_npz(path: Path, labels: bool) -> tuple[np.ndarray, np.ndarray | None]:

@@ -6,7 +6,6 @@ import fnmatch
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +26,7 @@ class _Header(NamedTuple):
     dtype: np.dtype[Any]
 
 
-@dataclass(frozen=True)
-class _Kind:
+class _Kind(NamedTuple):
     """A kind of shards: how its files are named, and how many dimensions they may have."""
 
     rows: str
@@ -41,13 +39,11 @@ class _Kind:
 _KINDS = (
     _Kind("x*.npy", "t*.npy", lambda name: f"t{name[1:]}", range(2, 33), range(1, 3)),
     _Kind(
-        "*images*idx3-ubyte",
-        "*labels*idx1-ubyte",
+        "*images*idx3-ubyte", "*labels*idx1-ubyte",
         lambda name: "labels".join(name.replace("idx3", "idx1").rsplit("images", 1)),
-        range(3, 4),
-        range(1, 2),
+        range(3, 4), range(1, 2),
     ),
-)
+)  # fmt: skip
 _COMPRESSED = (".gz", ".xz", ".npz", ".zst", ".bz2")
 
 
@@ -137,18 +133,17 @@ def data_folder(path: str | os.PathLike[str], name: str, what: str) -> Path:
 def _pairs(folder: Path, pattern: str) -> tuple[_Kind, list[tuple[Path, Path]]]:
     """The files of x and t that belong together, in the order of their names."""
     names = sorted(path.name for path in folder.iterdir())
-    found = {kind: fnmatch.filter(fnmatch.filter(names, kind.rows), pattern) for kind in _KINDS}
-    kinds = [kind for kind in _KINDS if found[kind]]
+    matching = [(k, fnmatch.filter(fnmatch.filter(names, k.rows), pattern)) for k in _KINDS]
+    found = [(kind, images) for kind, images in matching if images]
     wanted = " or ".join(f"{kind.rows} with {kind.labels}" for kind in _KINDS)
-    if not kinds:
+    if not found:
         packed = [name for name in names if name.endswith(_COMPRESSED)]
         there = f"; {packed[0]} is compressed: unpack it" if packed else ""
         such = "" if pattern == "*" else f" of names like {pattern!r}"
         raise FileError(f"{folder}: expected files {wanted}{such}, found none{there}")
-    if len(kinds) > 1:
+    if len(found) > 1:
         raise FileError(f"{folder}: expected files {wanted}, found both: choose with pattern=")
-    kind = kinds[0]
-    images = found[kind]
+    kind, images = found[0]
     # Training on what is there to test with would be noticed by nobody.
     test = [name for name in images if name.startswith("t10k")]
     if pattern == "*" and test and len(test) < len(images):
@@ -175,11 +170,9 @@ def _checked(path: Path, dimensions: range, what: str, kinds: str) -> _Header:
     if not path.is_file():  # asked before opening: a named pipe would wait for its writer
         raise FileError(f"{path}: expected a file, found something else")
     size = path.stat().st_size
-    header = _npy_header(path) if path.suffix == ".npy" else _idx_header(path)
-    offset, shape, dtype = header
+    header = offset, shape, dtype = _header(path)
     text = f"{dtype} of shape {shape}"
-    floats_or_bytes = dtype.kind == "f" or dtype == np.uint8
-    if dtype.kind not in kinds or (what == "rows" and not floats_or_bytes):
+    if dtype.kind not in kinds or (what == "rows" and dtype.kind == "u" and dtype != np.uint8):
         wanted = "floats, or images as uint8" if what == "rows" else "integers or floats as labels"
         raise FileError(f"{path}: expected {wanted}, found {text}")
     if len(shape) not in dimensions or 0 in shape[1:] or min(shape) < 0:
@@ -196,8 +189,11 @@ def _checked(path: Path, dimensions: range, what: str, kinds: str) -> _Header:
     return header
 
 
-def _npy_header(path: Path) -> _Header:
+def _header(path: Path) -> _Header:
     with path.open("rb") as file:
+        if path.suffix != ".npy":
+            dtype, shape = read_header(file.read, path)
+            return _Header(file.tell(), shape, dtype)
         try:
             shape, by_columns, dtype = read_npy_header(file)
         except (MemoryError, OSError):
@@ -212,25 +208,17 @@ def _npy_header(path: Path) -> _Header:
         return _Header(file.tell(), tuple(map(int, shape)), dtype)
 
 
-def _idx_header(path: Path) -> _Header:
-    with path.open("rb") as file:
-        dtype, shape = read_header(file.read, path)
-        return _Header(file.tell(), shape, dtype)
-
-
 def _together(paths: Sequence[Path], headers: list[_Header]) -> RowsOnDisk:
     """The rows of several files as one, or FileError where they differ in kind."""
     first = headers[0]
+    shards = []
     for path, header in zip(paths, headers, strict=True):
         if (header.dtype, header.shape[1:]) != (first.dtype, first.shape[1:]):
             raise FileError(
                 f"{path}: expected rows of {first.dtype} {first.shape[1:]}, as in {paths[0]}, "
                 f"found {header.dtype} {header.shape[1:]}"
             )
+        shards.append(Shard(path, header.offset, header.shape[0]))
     # Rows are rows of a matrix: images are flattened.
     row_shape = (math.prod(first.shape[1:]),) if len(first.shape) > 1 else ()
-    shards = [
-        Shard(path, header.offset, header.shape[0])
-        for path, header in zip(paths, headers, strict=True)
-    ]
     return RowsOnDisk(shards, row_shape, first.dtype)
