@@ -47,7 +47,8 @@ ROOMS = [
     "sklearn/base", "sklearn/classifier", "sklearn/regressor", "sklearn/__init__",
     "__init__",
     "cli/errors", "cli/tables", "cli/inputs", "cli/options", "cli/runs", "cli/page",
-    "cli/train", "cli/compare", "cli/check", "cli/models", "cli/info", "cli/__init__", "__main__",
+    "cli/train", "cli/compare", "cli/check", "cli/predict", "cli/evaluate", "cli/info",
+    "cli/__init__", "__main__",
 ]
 ARITHMETIC = {
     "arrays", "functions", "losses", "optimizers", "gradients/numerical", "gradients/structured",

@@ -1,7 +1,7 @@
 """The `xpnet` command.
 
-Each command is a module of its own, but for the two that a saved model is for. What a command
-cannot do is one line on standard error and exit code 2; the class of the group sees to that.
+Each command is a module of its own. What a command cannot do is one line on standard error and exit
+code 2; the class of the group sees to that.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
-from . import check, compare, info, models, options, train
+from . import check, compare, evaluate, info, options, predict, train
 from .errors import OneLineErrors
 
 __all__ = ["cli"]
@@ -26,6 +26,6 @@ def cli() -> None:
 
 
 for command in (
-    train.train, compare.compare, check.check, models.predict, models.evaluate_model, info.info,
+    train.train, compare.compare, check.check, predict.predict, evaluate.evaluate_model, info.info,
 ):  # fmt: skip
     cli.add_command(options.debug(command))

@@ -1,18 +1,23 @@
-"""What commands work on: a data set, and a new net for it."""
+"""What commands work on: a data set and a new net for it; a saved net and rows for it."""
 
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
+import numpy as np
+
 from .. import datasets
 from ..arrays import Array
 from ..backend import BACKENDS, Placement, place
 from ..datasets.idx_sets import Split
-from ..network import MLP
+from ..datasets.rows import read_rows
+from ..network import MLP, Network, load
 
 DATASETS: dict[str, Callable[..., Any]] = {
     "mnist": datasets.load_mnist, "fashion-mnist": datasets.load_fashion_mnist,
@@ -62,3 +67,47 @@ def load_dataset(name: str, where: Placement, *, flatten: bool = True) -> tuple[
     load_it = DATASETS.get(name) or functools.partial(datasets.load_idx, name)
     train, test = load_it(flatten=flatten, **_arguments(where))
     return train, test
+
+
+# --- a saved net, and rows for it -------------------------------------------------------------
+
+
+def load_model_and_data(
+    *, model: Path, data: str, split: str | None, backend: str, device: str | None, labels: bool
+) -> tuple[Network, Array, Array]:
+    """Load a saved net to where it is to compute; and rows, with labels or None, for it."""
+    net = load(model)
+    # Its dtype is known only now, and JAX wants to know it before it is imported.
+    place_early(backend, device, net.placement.dtype_name)
+    net = net.to(backend, device)
+    x, t = _load_data(data, split, net.placement, labels)
+    shape = net.definition.input_shape
+    width = math.prod(shape)
+    if x.ndim != 2 or x.shape[1] != width or not x.shape[0]:
+        raise ValueError(
+            f"{data}: expected rows of {width} numbers, which is what the model takes, found shape "
+            f"{tuple(x.shape)}"
+        )
+    return net, net.placement.xp.reshape(x, (x.shape[0], *shape)), t
+
+
+def _load_data(name: str, split: str | None, where: Placement, labels: bool) -> tuple[Array, Array]:
+    path = Path(name)
+    if name not in DATASETS and not path.exists():
+        raise FileNotFoundError(
+            f"there is no file or folder {name}, nor a data set of this name; known are {KNOWN}"
+        )
+    if name in DATASETS or not path.is_file():
+        train, test = load_dataset(name, where)
+        return train if split == "train" else test
+    if split is not None:
+        raise click.UsageError(f"--split is for data sets; {name} is a file")
+    rows, t = read_rows(path, labels=labels)
+    if rows.ndim > 2:
+        rows = rows.reshape(rows.shape[0], math.prod(rows.shape[1:]))
+    x = where.floats(rows)
+    if rows.dtype == np.uint8:
+        x /= 255
+    if t is not None:
+        t = where.floats(t) if t.dtype.kind == "f" else where.asarray(t)
+    return x, t

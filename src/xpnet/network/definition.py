@@ -99,7 +99,8 @@ class Definition:
         else:
             kind = {"layer_sizes": list(self.widths), "activation": self.activation.name}
         ends = {"weight_init": self.weight_init} if self.activation else {}
-        return {**kind, "own_activation": foreign, "output": self.output.name, **ends, "l2": self.l2}
+        kind |= {"own_activation": foreign, "output": self.output.name}
+        return {**kind, **ends, "l2": self.l2}
 
     @property
     def weight_init(self) -> str | float:

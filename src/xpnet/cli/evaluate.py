@@ -1,0 +1,39 @@
+"""xpnet evaluate: loss and accuracy of a saved model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from ..training.sources import evaluate
+from . import options
+from .inputs import load_model_and_data
+from .tables import finite_or_none, show
+
+
+@click.command("evaluate", params=[*options.model, options.json])
+def evaluate_model(*, as_json: bool, **source: Any) -> None:
+    """Measure the loss and the accuracy of a saved MODEL on DATA.
+
+    DATA is the name of a data set; a folder of the four IDX files; or an .npz file with the
+    arrays x, as for predict, and t: class numbers (n,), or a row of targets for each row of x.
+    """
+    net, *rows_and_labels = load_model_and_data(**source, labels=True)
+    x, t = net.batch.checked_data(*rows_and_labels)
+    loss, accuracy = evaluate(net, x, t)
+    if as_json:
+        result = {
+            "model": str(source["model"]), "data": source["data"], "rows": x.shape[0],
+            "loss": finite_or_none(loss), "accuracy": finite_or_none(accuracy),
+        }  # fmt: skip
+        click.echo(json.dumps(result, indent=2))
+        return
+    rows = [
+        ("model", repr(net)[1:-1]), ("data", f"{source['data']}, {x.shape[0]:,} rows"),
+        ("loss", f"{loss:.4f}"),
+    ]  # fmt: skip
+    if accuracy is not None:
+        rows.append(("accuracy", f"{100 * accuracy:.2f} %"))
+    show(rows)
