@@ -30,7 +30,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import xpnet
 import xpnet.sklearn
 from xpnet.sklearn import MLPClassifier, MLPRegressor, base
-from xpnet.sklearn.descent import Epochs
+from xpnet.sklearn.solvers import Epochs
 from xpnet.training import session
 
 OWN = {"class_weight", "dropout", "xp", "device", "dtype"}

@@ -5,6 +5,8 @@ The net is `xpnet.MLP`, the training `xpnet.fit`: what scikit-learn decides at t
 wing that imports scikit-learn.
 """
 
+import sys
+
 try:
     import scipy.optimize  # noqa: F401
     from sklearn import get_config  # noqa: F401
@@ -15,18 +17,12 @@ except ImportError as error:
         "python -m pip install 'xpnet[sklearn]'"
     ) from error
 
-import sys
-
 from ..training import history
-from .classifier import MLPClassifier
-from .descent import Epochs
-from .regressor import MLPRegressor
+from .estimators import MLPClassifier, MLPRegressor
+from .solvers import Epochs
 
 # Where estimators that version 0.1 has pickled look for what they hold.
 _Epochs = Epochs
 sys.modules["xpnet.history"] = history
 
-__all__ = [
-    "MLPClassifier",
-    "MLPRegressor",
-]
+__all__ = ["MLPClassifier", "MLPRegressor"]

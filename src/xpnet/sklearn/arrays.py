@@ -5,42 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import array_api_compat
 import numpy as np
+from array_api_compat import array_namespace, device, is_array_api_obj
 from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.utils import check_array
 
 from ..arrays import Array
-from ..backend.placement import Placement
-from ..backend.table import backend_of
+from ..backend import Placement, backend_of
 
 
 def library_and_place(X: Any) -> Placement | None:
     """Where X is and stays, None where it is or becomes NumPy's."""
     if not get_config()["array_api_dispatch"] or isinstance(X, (np.ndarray, np.generic)):
         return None
-    if issparse(X) or not array_api_compat.is_array_api_obj(X):
+    if issparse(X) or not is_array_api_obj(X):
         return None
     backend = backend_of(X)
     if backend is None:
-        came = array_api_compat.array_namespace(X).__name__
+        came = array_namespace(X).__name__
         raise TypeError(f"X is an array of {came}, which xpnet does not know")
-    return Placement(backend, backend.load(), array_api_compat.device(X), X.dtype)
-
-
-def float_dtypes(library: Placement | None) -> list[Any]:
-    """The dtypes that a net may have there; others become the first."""
-    if library is None:
-        return [np.float64, np.float32]
-    xp = library.xp
-    offered = xp.__array_namespace_info__().dtypes(device=library.device, kind="real floating")
-    return [offered[name] for name in ("float64", "float32") if name in offered]
+    return Placement(backend, backend.load(), device(X), X.dtype)
 
 
 def on_host(array: Any) -> Any:
     """An array on the host; what is none is returned as it is."""
-    if isinstance(array, np.ndarray) or not array_api_compat.is_array_api_obj(array):
+    if isinstance(array, np.ndarray) or not is_array_api_obj(array):
         return array
     backend = backend_of(array)
     return np.asarray(array) if backend is None else backend.to_host(array)
@@ -50,23 +40,14 @@ def moved(array: Any, here: Placement) -> Array:
     """An array in its place, as floats of the place's dtype."""
     if issparse(array):
         array = array.toarray()
-    if array_api_compat.array_namespace(array) is here.xp:
-        device = array_api_compat.device(array)
-        if device is None or device == here.device:
-            return here.xp.astype(array, here.dtype, copy=False)
+    if array_namespace(array) is here.xp and device(array) in (None, here.device):
+        return here.xp.astype(array, here.dtype, copy=False)
     return here.floats(on_host(array))
 
 
 def placed_classes(classes: np.ndarray, here: Placement) -> Array:
     """Move labels that are numbers; others stay on the host."""
-    if classes.dtype.kind not in "biuf":
-        return classes
-    return here.asarray(np.array(classes))
-
-
-def copied_to_host(leaf: Any) -> Any:
-    """Copy an array to the host; what is none is returned as it is."""
-    return np.array(on_host(leaf)) if array_api_compat.is_array_api_obj(leaf) else leaf
+    return here.asarray(np.array(classes)) if classes.dtype.kind in "biuf" else classes
 
 
 def checked_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:
@@ -95,28 +76,23 @@ class Rows:
 
     Attributes
     ----------
+    here
+        Where the net is.
     x, t
-        Inputs and targets, where the net is.
+        Inputs and targets, there.
     weights
         On the host; None where all rows count the same.
     """
 
+    here: Placement
     x: Array
     t: Array
     weights: np.ndarray | None
 
-    @property
-    def count(self) -> int:
-        """How many there are."""
+    def __len__(self) -> int:
         return int(self.x.shape[0])
 
-    def take(self, numbers: np.ndarray, here: Placement) -> Rows:
+    def take(self, numbers: np.ndarray) -> Rows:
         """Return some of the rows, by their numbers."""
-        x, t = (here.take(array, here.asarray(numbers)) for array in (self.x, self.t))
-        return Rows(x, t, None if self.weights is None else self.weights[numbers])
-
-    def that_count(self, here: Placement) -> Rows:
-        """Return those whose weight is not 0: a batch of others alone would have no mean."""
-        if self.weights is None or self.weights.all():
-            return self
-        return self.take(np.flatnonzero(self.weights), here)
+        x, t = (self.here.take(array, self.here.asarray(numbers)) for array in (self.x, self.t))
+        return Rows(self.here, x, t, None if self.weights is None else self.weights[numbers])

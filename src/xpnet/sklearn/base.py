@@ -3,73 +3,29 @@
 from __future__ import annotations
 
 import abc
+import copy
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..arrays import Array
-from ..backend.placement import BackendNotAvailable, Placement
-from ..backend.table import place, placement_of
-from ..network.mlp import MLP
-from ..network.net import Network
-from ..training.plan import Plan
-from ..training.session import NonFiniteLoss
-from .arrays import (
-    Rows,
-    checked_sample_weight,
-    copied_to_host,
-    float_dtypes,
-    library_and_place,
-    moved,
-    on_host,
-    placed_classes,
-)
-from .descent import Epochs, optimizer_of, orders, steps_and_batch_size, trained
-from .lbfgs import minimize
-from .nets import (
-    DIVERGED,
-    INTERRUPTED,
-    OUT_ACTIVATIONS,
-    check_finite,
-    from_plain,
-    hidden_sizes,
-    new_net,
-    placed_in,
-    plain,
-)
-from .parameters import check_parameters
+from ..arrays import Array, mapped
+from ..backend import BackendNotAvailable, Placement, place, placement_of
+from ..network import MLP, Network
+from ..network.definition import of_description
+from .arrays import Rows, checked_sample_weight, library_and_place, moved, on_host, placed_classes
+from .parameters import ACTIVATIONS, check_parameters, hidden_sizes
+from .solvers import Epochs, Random, Score, minimize
 
-
-@dataclass(frozen=True)
-class Target:
-    """What the net is to learn, and of what form its output is.
-
-    Attributes
-    ----------
-    t
-        The target in its place.
-    output
-        xpnet's name of the output.
-    columns
-        Of the output.
-    labels
-        Class indices on the host, where a row has one label.
-    """
-
-    t: Array
-    output: str
-    columns: int
-    labels: np.ndarray | None = None
+# What a net is to learn; xpnet's name of its output; on the host the weight of each row's class.
+Target = tuple[Array, str, np.ndarray | None]
 
 
 class BaseMLP(BaseEstimator, abc.ABC):
@@ -129,7 +85,8 @@ class BaseMLP(BaseEstimator, abc.ABC):
     @property
     def out_activation_(self) -> str:
         """scikit-learn's name of the output's activation."""
-        return OUT_ACTIVATIONS[self.net_.output.name]
+        name = self.net_.output.name
+        return "logistic" if name == "sigmoid" else name
 
     # --- fit ---------------------------------------------------------------------------------
 
@@ -141,21 +98,19 @@ class BaseMLP(BaseEstimator, abc.ABC):
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "net_") or not (self.warm_start or incremental)
-        here, sizes, target, rows = self._read(X, y, sample_weight, first, incremental, classes)
+        rows, sizes, output = self._read(X, y, sample_weight, first, incremental, classes)
         rng = check_random_state(self.random_state)
         if first:
-            self.net_ = new_net(sizes, self.activation, target.output, here, rng)
-            self._epochs = Epochs(self)
-        elif not incremental:
-            self._epochs.start(self)
+            self.net_ = new_net(sizes, self.activation, output, rows.here, rng)
+            self._epochs = Epochs()
+        if first or not incremental:
+            self._epochs.start(self.learning_rate_init)
         try:
             if self.solver == "lbfgs":
-                warning = self._minimize(rows)
+                minimize(self, rows)
             else:
-                warning = self._descend(rows, target.labels, rng, incremental)
-            if warning is not None:
-                warnings.warn(warning, stacklevel=3)
-            self._set_attributes_of_epochs()
+                rows, score = self._hold_out(rows, rng)
+                self._epochs.descend(self, rows, score, rng, incremental)
         except BaseException:
             if first:  # nothing that could predict has come of it
                 del self.net_, self._epochs
@@ -164,18 +119,13 @@ class BaseMLP(BaseEstimator, abc.ABC):
 
     def _read(
         self, X: Any, y: Any, sample_weight: Any, first: bool, incremental: bool, classes: Any
-    ) -> tuple[Placement, tuple[int, ...], Target, Rows]:
-        """Check what comes; return where the net is to be, its sizes, the target, and the rows."""
+    ) -> tuple[Rows, tuple[int, ...], str]:
+        """Check what comes; return the rows to train on, and a net's sizes and output for them."""
         library = library_and_place(X)
         X, y = self._validated(
-            X,
-            library,
-            y=y,
-            multi_output=True,
-            y_numeric=isinstance(self, RegressorMixin),
-            order="C",
-            reset=first,
-        )
+            X, library, y=y, multi_output=True, y_numeric=isinstance(self, RegressorMixin),
+            order="C", reset=first,
+        )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if first:
@@ -184,129 +134,51 @@ class BaseMLP(BaseEstimator, abc.ABC):
         else:
             here = self.net_.placement
             self._check_same(library, "partial_fit" if incremental else "fit")
-        target = self._read_target(y, here, first, classes)
-        sizes = (X.shape[1], *hidden_sizes(self.hidden_layer_sizes), target.columns)
+        t, output, by_class = self._read_target(y, here, first, classes)
+        outputs = t.shape[1] if t.ndim == 2 else self.classes_.shape[0]
+        sizes = (X.shape[1], *hidden_sizes(self.hidden_layer_sizes), outputs)
         if not first and sizes != self.net_.layer_sizes:
             raise ValueError(
                 f"the net to go on with has layer sizes {self.net_.layer_sizes}, not {sizes}"
             )
         weights = checked_sample_weight(sample_weight, X.shape[0])
-        by_class = self._class_weights(target.labels, incremental)
         if by_class is not None:
             weights = by_class if weights is None else weights * by_class
-        return here, sizes, target, Rows(moved(X, here), target.t, weights)
+        return Rows(here, moved(X, here), t, weights), sizes, output
 
-    def _minimize(self, rows: Rows) -> Warning | None:
-        """Train by L-BFGS; return what the user is to be warned of."""
-        weight = rows.count if rows.weights is None else float(np.sum(rows.weights))
-        self.net_ = self.net_.with_l2(float(self.alpha) / weight)
-        iterations, loss, warning = minimize(
-            self.net_,
-            rows,
-            max_iter=self.max_iter,
-            max_fun=self.max_fun,
-            tol=self.tol,
-            verbose=self.verbose,
-        )
-        self.n_iter_, self.loss_ = iterations, loss
-        return warning
-
-    def _descend(
-        self, rows: Rows, labels: np.ndarray | None, rng: np.random.RandomState, incremental: bool
-    ) -> Warning | None:
-        """Train by gradient descent, in blocks of whole epochs; return a warning to be given."""
-        net, epochs, score = self.net_, self._epochs, None
-        if self.early_stopping:
-            rows, score = self._hold_out(rows, labels, rng)
-        rows = rows.that_count(net.placement)
-        n, weights = rows.count, rows.weights
-        steps, batch_size = steps_and_batch_size(self.batch_size, n)
-        # Their alpha / 2 Σw² is of a batch's sum of losses, ours of its mean.
-        mean_weight = 1.0 if weights is None else float(np.mean(weights))
-        net = self.net_ = net.with_l2(float(self.alpha) / (batch_size * mean_weight))
-        # The rows trained on, because a number for random_state draws the same in every call.
-        seed = int(rng.randint(2**31 - 1)) + epochs.samples if self.dropout else 0
-        epochs.watch(self, n, steps, score, net)
-        try:
-            plan = Plan(
-                net, rows.x, rows.t, steps=steps * (1 if incremental else self.max_iter),
-                batch_size=batch_size, optimizer=optimizer_of(self), learning_rate=epochs.rates,
-                shuffle=orders(n, rng) if self.shuffle else False, whole_epochs=True,
-                sample_weight=None if weights is None else net.placement.floats(weights),
-                dropout=self.dropout, seed=seed,
-            )  # fmt: skip
-            self.history_ = trained(plan, epochs)
-            reason = self.history_.reason
-            interrupted = reason is not None and reason.kind == "interrupt"
-        except KeyboardInterrupt:
-            interrupted = True
-        except NonFiniteLoss as error:
-            raise ValueError(DIVERGED) from error
-        finally:
-            epochs.finish(net)
-        check_finite(net)
-        self.n_iter_ = epochs.done
-        warning: Warning | None = None
-        if interrupted:
-            warning = UserWarning(INTERRUPTED)
-        elif not incremental and not epochs.converged and self.n_iter_ == self.max_iter:
-            warning = ConvergenceWarning(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
-                "optimization hasn't converged yet."
-            )
-        return warning
-
-    def _hold_out(
-        self, rows: Rows, labels: np.ndarray | None, rng: np.random.RandomState
-    ) -> tuple[Rows, Callable[[Network], float]]:
-        """Set rows aside for validation: return the others, and a net's score on those."""
-        one_column = labels is not None and self.n_outputs_ == 1
+    def _hold_out(self, rows: Rows, rng: Random) -> tuple[Rows, Score | None]:
+        """Set rows aside for validation, if any; return the others, and a net's score on those."""
+        if not self.early_stopping:
+            return rows, None
+        here = rows.here
+        one_label = not isinstance(self, RegressorMixin) and self.n_outputs_ == 1
         training, held_out = train_test_split(
-            np.arange(rows.count),
-            random_state=rng,
-            test_size=self.validation_fraction,
-            stratify=labels if one_column else None,
-        )
+            np.arange(len(rows)), random_state=rng, test_size=self.validation_fraction,
+            stratify=here.to_host(rows.t)[:, 0].astype(int) if one_label else None,
+        )  # fmt: skip
         if len(held_out) < 2:
             raise ValueError(
                 f"the validation set is too small: validation_fraction="
-                f"{self.validation_fraction} of {rows.count} rows are {len(held_out)}"
+                f"{self.validation_fraction} of {len(rows)} rows are {len(held_out)}"
             )
-        here = self.net_.placement
-        validation = rows.take(held_out, here)
+        validation = rows.take(held_out)
         target = here.to_host(validation.t)
 
         def score(net: Network) -> float:
             prediction = here.to_host(net.predict(validation.x))
-            return self._score(target, prediction, validation.weights)
+            if not np.isfinite(prediction).all():
+                return math.nan
+            return float(self._score(target, prediction, sample_weight=validation.weights))
 
-        return rows.take(training, here), score
-
-    def _set_attributes_of_epochs(self) -> None:
-        epochs = self._epochs
-        if self.solver == "lbfgs":
-            return
-        self.t_ = epochs.samples
-        self.loss_curve_ = epochs.loss_curve
-        self.loss_ = epochs.loss_curve[-1] if epochs.loss_curve else math.nan
-        stopping = self.early_stopping
-        self.best_loss_ = None if stopping else epochs.best_loss
-        self.validation_scores_ = epochs.scores if stopping else None
-        self.best_validation_score_ = epochs.best_score if stopping else None
+        return rows.take(training), score
 
     @abc.abstractmethod
     def _read_target(self, y: Array, here: Placement, first: bool, classes: Any) -> Target:
         """Make of y what the net is to learn, or raise where it does not suit."""
 
     @abc.abstractmethod
-    def _class_weights(self, labels: np.ndarray | None, incremental: bool) -> np.ndarray | None:
-        """Return the weight of each row's class on the host; None where there are none."""
-
-    @abc.abstractmethod
-    def _score(
-        self, target: np.ndarray, prediction: np.ndarray, weights: np.ndarray | None
-    ) -> float:
-        """Accuracy or R² of what the net has predicted, on the host; NaN where it is no number."""
+    def _score(self, target: np.ndarray, prediction: np.ndarray, **weights: Any) -> Any:
+        """Accuracy or R² of what the net has predicted, on the host."""
 
     # --- where things are --------------------------------------------------------------------
 
@@ -329,12 +201,11 @@ class BaseMLP(BaseEstimator, abc.ABC):
 
     def _check_same(self, library: Placement | None, method: str) -> None:
         """Raise where X lives elsewhere than the X of fit."""
-        if not get_config()["array_api_dispatch"]:
-            return  # everything is NumPy outside, whatever it was
         here = self.net_.placement
         fitted = "numpy" if self._fitted_on_numpy else f"{here.backend.name} on {here.device}"
         came = "numpy" if library is None else f"{library.backend.name} on {library.device}"
-        if came != fitted:
+        # Without dispatch everything is NumPy outside, whatever it was.
+        if came != fitted and get_config()["array_api_dispatch"]:
             raise ValueError(
                 f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace "
                 f"and the same device as those passed to fit(): expected {fitted}, not {came}"
@@ -342,8 +213,12 @@ class BaseMLP(BaseEstimator, abc.ABC):
 
     def _validated(self, X: Any, library: Placement | None, **options: Any) -> Any:
         """Return X, and y where there is one, as scikit-learn checks them."""
-        sparse, dtypes = ("csr", "csc"), float_dtypes(library)
-        return validate_data(self, X, accept_sparse=sparse, dtype=dtypes, **options)
+        dtypes: list[Any] = [np.float64, np.float32]  # others become the first
+        if library is not None:
+            info = library.xp.__array_namespace_info__()
+            offered = info.dtypes(device=library.device, kind="real floating")
+            dtypes = [offered[name] for name in ("float64", "float32") if name in offered]
+        return validate_data(self, X, accept_sparse=("csr", "csc"), dtype=dtypes, **options)
 
     def _predicted(self, X: Any, method: str) -> Array:
         """The net's predictions, (rows, outputs), where X is."""
@@ -359,28 +234,35 @@ class BaseMLP(BaseEstimator, abc.ABC):
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "net_" in state:
-            state["net_"] = plain(self.net_)
-            state["_epochs"] = self._epochs.with_optimizer(copied_to_host)
+            net, here = self.net_, self.net_.placement
+            state["net_"] = {
+                **net.definition.describe(), "params": mapped(on_host, net.params),
+                "xp": here.backend.name, "device": here.device_info().id, "dtype": here.dtype_name,
+            }  # fmt: skip
+            epochs = state["_epochs"] = copy.copy(self._epochs)
+            epochs.optimizer = mapped(on_host, epochs.optimizer)
             if "classes_" in state:
                 state["classes_"] = on_host(state["classes_"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        saved = state.get("net_")
-        if saved is not None:
+        if "net_" in state:
+            # Version 0.1 has saved less of a net's definition.
+            saved = {"own_activation": False, "weight_init": 0.0, **state["net_"]}
             try:
                 here = place(saved["xp"], saved["device"], saved["dtype"])
-            except (BackendNotAvailable, ValueError, RuntimeError) as error:
+            except (ValueError, RuntimeError) as error:
                 warnings.warn(
                     f"the estimator was fitted on {saved['xp']}, which this machine cannot run "
-                    f"({error}); it is on NumPy now",
-                    stacklevel=2,
-                )
+                    f"({error}); it is on NumPy now", stacklevel=2,
+                )  # fmt: skip
                 here = place(dtype=saved["dtype"])
                 state["_fitted_on_numpy"] = True
-            net = state["net_"] = from_plain(saved, here)
-            state["_epochs"] = state["_epochs"].with_optimizer(placed_in(net))
+            net = state["net_"] = MLP.of(of_description(saved, None), here, saved["params"])
+            optimizer = state["_epochs"].optimizer
+            if "slots" in optimizer:
+                optimizer["slots"] = mapped(net.placed, optimizer["slots"])
             if not state["_fitted_on_numpy"] and "classes_" in state:
                 state["classes_"] = placed_classes(state["classes_"], here)
         super().__setstate__(state)
@@ -388,15 +270,12 @@ class BaseMLP(BaseEstimator, abc.ABC):
     def __sklearn_array_api_convert__(self, converter: Callable[[Array], Array]) -> Self:
         """Return a copy whose arrays were moved: for scikit-learn's `move_estimator_to`."""
         copied: Self = clone(self)
-        copied.__dict__.update(self.__dict__)
-        if hasattr(self, "net_"):
-            here = placement_of(converter(next(iter(self.net_.params.values()))))
-            copied._fitted_on_numpy = here.backend.name == "numpy"
-            copied.net_ = self.net_.to(here.xp, here.device)
-            on_the_host = self._epochs.with_optimizer(copied_to_host)
-            copied._epochs = on_the_host.with_optimizer(placed_in(copied.net_))
-            if hasattr(self, "classes_"):
-                copied.classes_ = placed_classes(on_host(self.classes_), here)
+        state = self.__getstate__()
+        if "net_" in state:
+            here = placement_of(converter(self.net_.params["W1"]))
+            state["net_"].update(xp=here.xp, device=here.device)
+            state["_fitted_on_numpy"] = here.backend.name == "numpy"
+        copied.__setstate__(state)
         return copied
 
     def __sklearn_tags__(self) -> Any:
@@ -404,3 +283,22 @@ class BaseMLP(BaseEstimator, abc.ABC):
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
+
+
+def new_net(sizes: tuple[int, ...], activation: str, output: str, here: Placement, rng: Any) -> MLP:
+    """Return a net with the first weights that scikit-learn draws from the same generator.
+
+    Uniform within ±√(6 / (in + out)), for the logistic activation ±√(2 / (in + out)), biases
+    too: Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural
+    networks* (2010), equation 16.
+    """
+    net = MLP(
+        sizes, activation=ACTIVATIONS[activation], output=output, weight_init=0.0,
+        xp=here.xp, device=here.device, dtype=here.dtype,
+    )  # fmt: skip
+    factor = 2.0 if activation == "logistic" else 6.0
+    for key, shape in net.definition.shapes.items():
+        if len(shape) == 2:  # the bound of a layer's weights is that of its biases, which follow
+            bound = math.sqrt(factor / sum(shape))
+        net.params[key] = net.placed(rng.uniform(-bound, bound, shape))
+    return net

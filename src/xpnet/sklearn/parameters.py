@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeVar
 
-from sklearn.base import RegressorMixin
-
 from ..checks import below_one, finite_number, known, positive_integer
-from .descent import optimizer_of
-from .nets import LOSSES, NAMES, hidden_sizes
+from .solvers import optimizer_of
 
-SOLVERS = ("lbfgs", "sgd", "adam")
-SCHEDULES = ("constant", "invscaling", "adaptive")
+# scikit-learn's names of activations and losses, and xpnet's of activations and outputs.
+ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+LOSSES = {"squared_error": "identity", "poisson": "exp"}
+SOLVERS = dict.fromkeys(("lbfgs", "sgd", "adam"))
+SCHEDULES = dict.fromkeys(("constant", "invscaling", "adaptive"))
 Estimator = TypeVar("Estimator", bound=type)
 
 
@@ -170,11 +170,10 @@ def with_parameters(*groups: type) -> Callable[[Estimator], Estimator]:
         made: type = dataclass(type(estimator.__name__, groups[::-1], namespace))
         estimator.__init__ = made.__init__  # type: ignore[misc]
         if estimator.__doc__ is not None:  # as it is for `python -OO`
-            parameters = "\n".join(_section(group, "Parameters") for group in groups)
-            attributes = _section(estimator.__bases__[-1], "Attributes")
-            text = inspect.cleandoc(estimator.__doc__)
-            text = text.replace("{parameters}", parameters).replace("{attributes}", attributes)
-            estimator.__doc__ = f"{text}\n"
+            estimator.__doc__ = f"{inspect.cleandoc(estimator.__doc__)}\n".format(
+                parameters="\n".join(_section(group, "Parameters") for group in groups),
+                attributes=_section(estimator.__bases__[-1], "Attributes"),
+            )
         return estimator
 
     return decorate
@@ -185,18 +184,23 @@ def _section(documented: type, title: str) -> str:
     return (inspect.getdoc(documented) or "").partition(f"{title}\n{'-' * len(title)}\n")[2]
 
 
+def hidden_sizes(sizes: Any) -> tuple[int, ...]:
+    """Return the units of each hidden layer, of which one may be given as a number, or raise."""
+    entries = sizes if hasattr(sizes, "__iter__") else [sizes]
+    return tuple(positive_integer(size, "every entry of hidden_layer_sizes") for size in entries)
+
+
 def check_parameters(estimator: Any) -> None:
     """Raise where a parameter is not what it should be; nothing has been done then."""
-    if isinstance(estimator, RegressorMixin):
+    if hasattr(estimator, "loss"):
         known(LOSSES, estimator.loss, "loss")
-    known(NAMES, estimator.activation, "activation")
-    known(dict.fromkeys(SOLVERS), estimator.solver, "solver")
-    known(dict.fromkeys(SCHEDULES), estimator.learning_rate, "learning_rate")
+    known(ACTIVATIONS, estimator.activation, "activation")
+    known(SOLVERS, estimator.solver, "solver")
+    known(SCHEDULES, estimator.learning_rate, "learning_rate")
     hidden_sizes(estimator.hidden_layer_sizes)
     for name in ("alpha", "tol", "power_t"):
         finite_number(getattr(estimator, name), name, minimum=0.0)
-    rate = estimator.learning_rate_init
-    finite_number(rate, "learning_rate_init", minimum=0.0, exclusive=True)
+    finite_number(estimator.learning_rate_init, "learning_rate_init", minimum=0.0, exclusive=True)
     for name in ("max_iter", "max_fun"):
         positive_integer(getattr(estimator, name), name)
     if estimator.n_iter_no_change != math.inf:

@@ -1,24 +1,23 @@
-"""The classifier."""
+"""The two estimators: what each of them makes of y, and its predictions."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, Self
 
 import array_api_compat
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from ..arrays import Array
-from ..backend.placement import Placement
-from .arrays import on_host, placed_classes
+from ..arrays import Array, smallest_normal
+from ..backend import Placement
+from .arrays import moved, on_host, placed_classes
 from .base import BaseMLP, Target
-from .parameters import Added, ClassWeight, Common, is_stochastic, with_parameters
+from .parameters import LOSSES, Added, ClassWeight, Common, Loss, is_stochastic, with_parameters
 
 
 @with_parameters(Common, ClassWeight, Added)
@@ -83,9 +82,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight)
 
     @available_if(is_stochastic)
-    def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
-    ) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train one epoch on these rows; the optimizer goes on where it was.
 
         Parameters
@@ -115,6 +112,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     f"`classes={classes}` is not the same as on last call to partial_fit, was: "
                     f"{known_classes}"
                 )
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all of y, and partial_fit has a part: give "
+                "compute_class_weight's result as a dict"
+            )
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X: Any) -> Array:
@@ -133,15 +135,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         xp = array_api_compat.array_namespace(prediction)
         if self._multilabel:
             return xp.astype(prediction > 0.5, xp.int64)
-        classes = self.classes_
         if self.net_.output.name == "softmax":
             indices = xp.argmax(prediction, axis=1)
         else:
-            last = classes.shape[0] - 1
-            indices = xp.astype(prediction[:, 0] > 0.5, xp.int64) * last
-        if isinstance(classes, np.ndarray):
-            return classes[on_host(indices)]
-        return xp.take(classes, indices, axis=0)
+            indices = xp.astype(prediction[:, 0] > 0.5, xp.int64) * (self.classes_.shape[0] - 1)
+        if isinstance(self.classes_, np.ndarray):
+            return self.classes_[on_host(indices)]
+        return xp.take(self.classes_, indices, axis=0)
 
     def predict_proba(self, X: Any) -> Array:
         """Predict the probability of each label.
@@ -170,7 +170,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         p = self._probabilities(X, "predict_log_proba")
         xp = array_api_compat.array_namespace(p)
-        return xp.log(xp.maximum(p, float(xp.finfo(p.dtype).smallest_normal)))
+        return xp.log(xp.maximum(p, smallest_normal(p)))
 
     def _probabilities(self, X: Any, method: str) -> Array:
         p = self._predicted(X, method)
@@ -199,12 +199,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if first:
             self._multilabel = multilabel
             self.classes_ = classes if self._fitted_on_numpy else placed_classes(classes, here)
+        weights = None
+        if self.class_weight is not None:
+            if multilabel:
+                raise ValueError("class_weight is for one label a row; y has several")
+            weights = compute_sample_weight(self.class_weight, labels)
         if multilabel:
-            return Target(here.floats(labels), "sigmoid", labels.shape[1])
+            return here.floats(labels), "sigmoid", None
         indices = np.searchsorted(classes, labels)
         if len(classes) > 2:
-            return Target(here.asarray(indices), "softmax", len(classes), indices)
-        return Target(here.floats(indices[:, None]), "sigmoid", 1, indices)
+            return here.asarray(indices), "softmax", weights
+        return here.floats(indices[:, None]), "sigmoid", weights
 
     def _refuse_other_classes(self, found: np.ndarray, classes: np.ndarray) -> None:
         """Raise where y has classes that it must not have, or with `warm_start` lacks some."""
@@ -220,33 +225,118 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"{found}."
             )
 
-    def _class_weights(self, labels: np.ndarray | None, incremental: bool) -> np.ndarray | None:
-        if self.class_weight is None:
-            return None
-        if incremental and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight='balanced' needs all of y, and partial_fit has a part: give "
-                "compute_class_weight's result as a dict"
-            )
-        if labels is None:
-            raise ValueError("class_weight is for one label a row; y has several")
-        weights: np.ndarray = compute_sample_weight(
-            self.class_weight, on_host(self.classes_)[labels]
-        )
-        return weights
-
-    def _score(
-        self, target: np.ndarray, prediction: np.ndarray, weights: np.ndarray | None
-    ) -> float:
-        if not np.isfinite(prediction).all():
-            return math.nan
+    def _score(self, target: np.ndarray, prediction: np.ndarray, **weights: Any) -> Any:
         if self.net_.output.name == "softmax":
-            prediction = prediction.argmax(axis=1)
-        else:
-            prediction, target = prediction > 0.5, target > 0.5
-        return float(accuracy_score(target, prediction, sample_weight=weights))
+            return accuracy_score(target, prediction.argmax(axis=1), **weights)
+        return accuracy_score(target > 0.5, prediction > 0.5, **weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
+        return tags
+
+
+@with_parameters(Loss, Common, Added)
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """Multi-layer perceptron regressor: scikit-learn's, where X lives.
+
+    The parameters, their defaults and their meaning are those of
+    ``sklearn.neural_network.MLPRegressor``, and so are the fitted attributes; `dropout`,
+    `xp`, `device`, `dtype`, `net_` and `history_` are new. With
+    ``sklearn.set_config(array_api_dispatch=True)`` the input may be an array of any library, and
+    everything follows X: library, device and dtype. Without it, NumPy goes in and comes out.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Notes
+    -----
+    As for `MLPClassifier`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpnet.sklearn import MLPRegressor
+    >>> X = np.linspace(-1.0, 1.0, 50)[:, None]
+    >>> model = MLPRegressor(
+    ...     hidden_layer_sizes=(16,), activation="tanh", solver="lbfgs", random_state=0
+    ... ).fit(X, X[:, 0] ** 2)
+    >>> model.score(X, X[:, 0] ** 2) > 0.99
+    True
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train a new net; with `warm_start`, go on with the last one.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix, (n, features)
+        y : array-like, (n,) or (n, outputs)
+        sample_weight : array-like, (n,), optional
+            At least 0.
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A parameter or an argument is not what it should be; or the weights are no longer
+            finite, and the estimator is not fitted.
+        """
+        return self._fit(X, y, sample_weight)
+
+    @available_if(is_stochastic)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train one epoch on these rows; the optimizer goes on where it was.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `fit`.
+        """
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X: Any) -> Array:
+        """Predict values.
+
+        Parameters
+        ----------
+        X : array, data frame or sparse matrix, (n, features)
+
+        Returns
+        -------
+        array, (n,) or (n, outputs)
+            Where X is.
+        """
+        prediction = self._predicted(X, "predict")
+        return prediction[:, 0] if prediction.shape[1] == 1 else prediction
+
+    def _read_target(self, y: Array, here: Placement, first: bool, classes: Any) -> Target:
+        t = moved(y, here)
+        return (t[:, None] if t.ndim == 1 else t), LOSSES[self.loss], None
+
+    def _score(self, target: np.ndarray, prediction: np.ndarray, **weights: Any) -> Any:
+        return r2_score(target, prediction, **weights)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
         return tags
