@@ -92,6 +92,9 @@ class Affine(Layer):
     weight_init : str or float
         How W begins: "xavier" (variance 2 / (in + out); Glorot and Bengio, 2010), "he" (2 / in;
         He et al., 2015), or the standard deviation. b begins at 0.
+    by_columns : bool
+        The output lies column by column in memory. A net asks it of the layer that gives its
+        logits: their maxima and sums over the few classes then run along the many rows.
 
     Examples
     --------
@@ -101,8 +104,6 @@ class Affine(Layer):
 
     units: int
     weight_init: str | float = "xavier"
-    # The output lies column by column in memory. So do logits: their maxima and sums over the
-    # few classes then run along the many rows.
     by_columns: bool = dataclasses.field(default=False, repr=False)
     penalized: ClassVar[tuple[str, ...]] = ("W",)
 
