@@ -11,10 +11,8 @@ import numpy as np
 
 from ..arrays import Array, Host, array_namespace, smallest_normal
 from . import structured
-from .check import checked_gradient
-from .noise import GRADIENT_ROUNDING, SAFETY, refuse_reduced_precision
-from .report import GradientReport
-from .verdict import Comparison, report_of
+from .check import GRADIENT_ROUNDING, SAFETY, checked_gradient, refuse_reduced_precision
+from .report import Comparison, GradientReport, report_of
 
 # Of the radius about a kink, one after the other.
 FINER = (1.0, 1 / 8, 1 / 64)
@@ -36,17 +34,14 @@ def check_point(
     refuse_reduced_precision(point.logits)
     given = checked_gradient(gradient, point.params)
     params = {name: on_host(p) for name, p in point.params.items()}
-    budgets: list[LayerBudget] = []
-    found: dict[str, Comparison] = {}
+    budgets: dict[int, LayerBudget] = {}  # by layer, from the last to the first
     for layer in range(point.depth, 0, -1):
-        budget = LayerBudget(point, layer, budgets[0] if budgets else None, params, on_host)
-        budgets.insert(0, budget)
-        w, b = f"W{layer}", f"b{layer}"
-        found[w] = budget.compared(given[w], budget.inputs, l2 * params[w], l2)
-        found[b] = budget.compared(given[b], np.ones_like(budget.inputs[:, :1]), 0.0, l2)
+        budgets[layer] = LayerBudget(point, layer, budgets.get(layer + 1), params, on_host)
+    found = {
+        name: budgets[int(name[1:])].compared(given[name], p, l2) for name, p in params.items()
+    }
     method = "every entry, by structured central differences"
-    variants = _without_derivative(budgets, params, l2)
-    return report_of({name: found[name] for name in params}, params, method, variants)
+    return report_of(found, method, _without_derivative([*budgets.values()], params, l2))
 
 
 class Slopes(NamedTuple):
@@ -109,9 +104,8 @@ class LayerBudget:
             self.weights = params[f"W{layer + 1}"]
             # The size of the loss's slope at the layer's outputs. No steeper than this: a slope
             # that was found to be 0 may be as large as its noise.
-            slopes = following.slopes
-            self.output_slope = np.abs(slopes.value @ self.weights.T)
-            self.output_slope = self.output_slope + slopes.doubt @ np.abs(self.weights).T
+            slopes, sizes = following.slopes, np.abs(self.weights).T
+            self.output_slope = np.abs(slopes.value @ self.weights.T) + slopes.doubt @ sizes
             # And the sum of those at the pre-activations that these lead to.
             self.slope_sum = np.sum(slopes.steepest, axis=1, keepdims=True)
 
@@ -234,10 +228,8 @@ class LayerBudget:
         radius = structured.sampling_radius(self.point, self.layer, gain)
         if self.point.smooth_from(self.layer):
             return self._fitted(radius, None)
-        best, *others = (
-            self._fitted(factor * radius, near)
-            for factor, near in zip(FINER, self.kinks, strict=True)
-        )
+        pairs = zip(FINER, self.kinks, strict=True)
+        best, *others = (self._fitted(factor * radius, near) for factor, near in pairs)
         for other in others:
             better = sum(other[1:]) < sum(best[1:])
             best = Slopes(*(np.where(better, *pair) for pair in zip(other, best, strict=True)))
@@ -275,9 +267,14 @@ class LayerBudget:
         flushing = np.broadcast_to(3.0 * self.flushing / r, slope.shape)
         return Slopes(slope, np.hypot(np.hypot(error, usual), floor), jump, flushing)
 
-    def compared(self, given: Host, inputs: Host, penalty: Any, l2: float) -> Comparison:
-        """Compare the gradient of a parameter, by the sum of inputs times slopes, plus L2's."""
-        slopes, n, shape, size = self.slopes, self.n, given.shape, np.abs(inputs)
+    def compared(self, given: Host, at: Host, l2: float) -> Comparison:
+        """Compare the gradient at the weights, or at the biases, which are weights of the input 1.
+
+        The numerical one is the sum of inputs times slopes, plus L2's.
+        """
+        slopes, n, shape, is_bias = self.slopes, self.n, at.shape, at.ndim == 1
+        inputs, penalty = (np.ones((n, 1)), 0.0) if is_bias else (self.inputs, l2 * at)
+        size = np.abs(inputs)
         numerical = (inputs.T @ slopes.value / n).reshape(shape) + penalty
         noise = SAFETY * _root_of_squares(inputs, slopes.noise) / n
         noise = noise + size.T @ (self.gradient_rounding + slopes.flushing) / n
@@ -286,7 +283,7 @@ class LayerBudget:
         noise = (noise + self.tiny * flushed).reshape(shape)
         noise = noise + 4.0 * self.eps * (np.abs(numerical) + np.abs(penalty))
         kink = (size.T @ slopes.kink / n).reshape(shape)
-        return Comparison(given, numerical, noise, kink, shape)
+        return Comparison(given, numerical, noise, kink, at)
 
 
 def _root_of_squares(inputs: Host, errors: Host) -> Host:
@@ -301,11 +298,11 @@ def _without_derivative(
     budgets: list[LayerBudget], params: Mapping[str, Host], l2: float
 ) -> dict[str, dict[str, Host]]:
     """Return what a backward pass gives that forgets the activation's derivative at a layer."""
-    *hidden, output = budgets
+    output, *hidden = budgets
     variants: dict[str, dict[str, Host]] = {}
     for missing in range(len(hidden), 0, -1):
         flow, variant = output.slopes.value, {}
-        for budget in reversed(hidden):
+        for budget in hidden:
             layer = budget.layer
             flow = flow @ budget.weights.T
             if layer != missing:
