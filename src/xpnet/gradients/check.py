@@ -103,7 +103,7 @@ def check_gradient(
         found["x" if name is None else str(name)] = (
             check.every_entry() if directions is None else check.random_directions(directions, rng)
         )
-    return report_of(found, f"{method}; noise of f {noise:.1e}", {})
+    return report_of(found, f"{method}; noise of f {noise:.1e}")
 
 
 class _Slope(NamedTuple):
@@ -120,16 +120,12 @@ class _Slope(NamedTuple):
         return abs(self.given - self.measured)
 
     @property
-    def explained(self) -> float:
-        """The error that noise and a kink explain."""
-        return self.noise + self.kink
-
-    @property
     def excess(self) -> float:
         """The error over what noise and a kink explain: above 1 is a failure."""
-        if self.explained == 0:
+        explained = self.noise + self.kink
+        if explained == 0:
             return math.inf if self.error else 0.0
-        return self.error / self.explained
+        return self.error / explained
 
 
 class _ArrayCheck:
@@ -208,7 +204,7 @@ class _ArrayCheck:
         best, best_level = self._slope(direction, 0), 0
         for level in range(1, 8):
             found = self._slope(direction, level)
-            if found.explained < best.explained:
+            if found.noise + found.kink < best.noise + best.kink:
                 best, best_level = found, level
             elif level > 2:
                 break
@@ -352,13 +348,11 @@ def measured_noise(sampler: Sampler, rng: np.random.Generator) -> float:
 
 def levels_of(values: list[float], first: int) -> list[float]:
     """Noise in equally spaced values, from their differences of the first order to the sixth."""
-    levels, table = [], np.asarray(values)
-    for k in range(1, 7):
-        table = np.diff(table)
-        if k >= first:
-            gamma = math.factorial(k) ** 2 / math.factorial(2 * k)
-            # The root mean square, with no square to overflow.
-            levels.append(math.sqrt(gamma / table.size) * float(np.hypot.reduce(table)))
+    levels = []
+    for k in range(first, 7):
+        table, gamma = np.diff(values, k), math.factorial(k) ** 2 / math.factorial(2 * k)
+        # The root mean square, with no square to overflow.
+        levels.append(math.sqrt(gamma / table.size) * float(np.hypot.reduce(table)))
     return levels
 
 

@@ -37,11 +37,9 @@ def check_point(
     budgets: dict[int, LayerBudget] = {}  # by layer, from the last to the first
     for layer in range(point.depth, 0, -1):
         budgets[layer] = LayerBudget(point, layer, budgets.get(layer + 1), params, on_host)
-    found = {
-        name: budgets[int(name[1:])].compared(given[name], p, l2) for name, p in params.items()
-    }
-    method = "every entry, by structured central differences"
-    return report_of(found, method, _without_derivative([*budgets.values()], params, l2))
+    found = {k: budgets[int(k[1:])].compared(given[k], p, l2) for k, p in params.items()}
+    _add_variants(found, [*budgets.values()], l2)
+    return report_of(found, "every entry, by structured central differences")
 
 
 class Slopes(NamedTuple):
@@ -101,6 +99,7 @@ class LayerBudget:
         self.tiny = smallest_normal(point.logits)
         self.inputs = on_host(point.z[layer - 1])
         if following is not None:
+            self.a, self.activation = point.a[layer - 1], point.activations[layer - 1]
             self.weights = params[f"W{layer + 1}"]
             # The size of the loss's slope at the layer's outputs. No steeper than this: a slope
             # that was found to be 0 may be as large as its noise.
@@ -114,17 +113,16 @@ class LayerBudget:
     @cached_property
     def derivative(self) -> Array:
         """Slope of a hidden layer's activation, by a central difference."""
-        a, forward = self.point.a[self.layer - 1], self.point.activations[self.layer - 1].forward
-        h = self.eps ** (1 / 3)
-        return self.on_host(forward(a + h) - forward(a - h)) / (2 * h)
+        forward, h = self.activation.forward, self.eps ** (1 / 3)
+        return self.on_host(forward(self.a + h) - forward(self.a - h)) / (2 * h)
 
     @cached_property
     def moved_size(self) -> Any:
         """The size that a moved pre-activation is rounded at; no move is added to a logit."""
         if self.following is None:
             return 1.0
-        a = self.point.a[self.layer - 1]
-        return self.on_host(1.0 + array_namespace(a).abs(a))  # the sum in the dtype of the net
+        # The sum in the dtype of the net.
+        return self.on_host(1.0 + array_namespace(self.a).abs(self.a))
 
     @cached_property
     def loss_sizes(self) -> Array:
@@ -198,18 +196,17 @@ class LayerBudget:
         if self.following is None:
             none = np.zeros(self.point.logits.shape)
             return [Kinks(none, none)] * len(FINER)
-        activation, a = self.point.activations[self.layer - 1], self.point.a[self.layer - 1]
-        found = []
-        middle = self.following.inputs
-        sizes = np.abs(self.on_host(a)) + np.abs(middle)
+        found, middle = [], self.following.inputs
+        sizes = np.abs(self.on_host(self.a)) + np.abs(middle)
         for factor, further in zip(FINER, self.following.kinks, strict=True):
             reach = factor * self.eps ** (1 / 3)
-            low, high = (self.on_host(activation.forward(a + move)) for move in (-reach, reach))
+            moved = (self.a - reach, self.a + reach)
+            low, high = (self.on_host(self.activation.forward(a)) for a in moved)
             left, right = np.abs(middle - low) / reach, np.abs(high - middle) / reach
             bent = np.abs(high - 2.0 * middle + low) / reach
             # Less is curvature, or the rounding of the moved pre-activation and of the values.
             kinked = bent > 4.0 * reach + 8.0 * self.eps * sizes / reach
-            kinked &= not activation.smooth
+            kinked &= not self.activation.smooth
             number = kinked + further.number @ (self.weights != 0.0).T
             spread = np.maximum(left, right) * (further.spread @ np.abs(self.weights).T)
             found.append(Kinks(number, spread + np.where(kinked, self.output_slope * bent, 0.0)))
@@ -294,21 +291,17 @@ def _root_of_squares(inputs: Host, errors: Host) -> Host:
     return np.asarray(tops[0][:, None] * roots * tops[1])
 
 
-def _without_derivative(
-    budgets: list[LayerBudget], params: Mapping[str, Host], l2: float
-) -> dict[str, dict[str, Host]]:
-    """Return what a backward pass gives that forgets the activation's derivative at a layer."""
+def _add_variants(found: dict[str, Comparison], budgets: list[LayerBudget], l2: float) -> None:
+    """Add what a backward pass gives that forgets the activation's derivative at a layer."""
     output, *hidden = budgets
-    variants: dict[str, dict[str, Host]] = {}
     for missing in range(len(hidden), 0, -1):
-        flow, variant = output.slopes.value, {}
+        fault = f"the activation's derivative is missing at layer {missing}"
+        flow = output.slopes.value
         for budget in hidden:
-            layer = budget.layer
             flow = flow @ budget.weights.T
-            if layer != missing:
+            if budget.layer != missing:
                 flow = flow * budget.derivative
-            if layer <= missing:
-                variant[f"W{layer}"] = budget.inputs.T @ flow / budget.n + l2 * params[f"W{layer}"]
-                variant[f"b{layer}"] = flow.sum(axis=0) / budget.n
-        variants[f"the activation's derivative is missing at layer {missing}"] = variant
-    return variants
+            if budget.layer <= missing:
+                w, b = found[f"W{budget.layer}"], found[f"b{budget.layer}"]
+                w.variants[fault] = budget.inputs.T @ flow / budget.n + l2 * w.at
+                b.variants[fault] = flow.sum(axis=0) / budget.n

@@ -159,9 +159,7 @@ class Sampler:
         most = max(1, self.max_bytes // whole)
         for start in range(0, size, most):
             k = min(most, size - start)
-            stacks = {
-                key: xp.broadcast_to(a[None, ...], (k, *a.shape)) for key, a in self.arrays.items()
-            }
+            stacks = {key: xp.broadcast_to(a, (k, *a.shape)) for key, a in self.arrays.items()}
             copies = xp.where(index[start : start + k, None] == index[None, :], other, flat)
             stacks[name] = xp.reshape(copies, (k, *x.shape))
             parts.append(self._values(stacks, (k,)))

@@ -151,11 +151,9 @@ class GradientReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON; without the arrays of `values`."""
         return {
-            "verdict": self.verdict,
-            "method": self.method,
-            "causes": list(self.causes),
+            "verdict": self.verdict, "method": self.method, "causes": list(self.causes),
             "parameters": {name: row.to_dict() for name, row in self.parameters.items()},
-        }
+        }  # fmt: skip
 
     def __str__(self) -> str:
         lines = [f"Gradient check {self.verdict}: {self.method}"]
@@ -198,14 +196,26 @@ def _cells(name: str, row: ParameterReport) -> tuple[str, ...]:
 
 @dataclass
 class Comparison:
-    """Values of one array that were compared, on the host; `at` is the array itself."""
+    """Values of one array that were compared, on the host.
+
+    Attributes
+    ----------
+    gradient, numerical, noise, kink : ndarray
+    at : ndarray
+        The array itself.
+    entry : Entry or None
+        Found by bisection.
+    variants : dict of ndarray
+        What a faulty backward pass would give, by its fault.
+    """
 
     gradient: Host
     numerical: Host
     noise: Host
     kink: Host
     at: Host
-    entry: Entry | None = None  # found by bisection
+    entry: Entry | None = None
+    variants: dict[str, Host] = field(default_factory=dict)
 
     def failed(self) -> Host:
         """Which differences neither noise nor a kink explains; NaN is one."""
@@ -231,31 +241,17 @@ class Comparison:
         return ParameterReport(shape, error.size, error.size - f - k - u, f, k, u, worst)
 
 
-def report_of(
-    found: Mapping[str, Comparison], method: str, variants: Mapping[str, Mapping[str, Host]]
-) -> GradientReport:
-    """Judge what was compared.
-
-    Parameters
-    ----------
-    found : dict of Comparison
-    method : str
-        How the check was done.
-    variants : dict of dicts of ndarray
-        What a faulty backward pass would give, by its fault.
-    """
+def report_of(found: Mapping[str, Comparison], method: str) -> GradientReport:
+    """Judge what was compared; `method` says how the check was done."""
     rows = {name: comparison.report() for name, comparison in found.items()}
-    if any(row.failed for row in rows.values()):
-        verdict = "failed"
-    elif any(row.inconclusive or not row.passed for row in rows.values()):
-        verdict = "inconclusive"
-    else:
-        verdict = "passed"
+    failed = any(row.failed for row in rows.values())
+    unclear = any(row.inconclusive or not row.passed for row in rows.values())
+    verdict = "failed" if failed else "inconclusive" if unclear else "passed"
     # One line for each pattern, with the names of the arrays that show it.
     causes: dict[str, list[str]] = {}
     for name, row in rows.items():
         with np.errstate(all="ignore"):  # squares of the very large and the very small
-            cause = _cause(name, found, variants) if row.failed else None
+            cause = _cause(name, found) if row.failed else None
         if cause is not None:
             causes.setdefault(cause, []).append(name)
     lines = tuple(f"{', '.join(names)}: {cause}" for cause, names in causes.items())
@@ -263,9 +259,7 @@ def report_of(
     return GradientReport(verdict, rows, lines, method, values)
 
 
-def _cause(
-    name: str, found: Mapping[str, Comparison], variants: Mapping[str, Mapping[str, Host]]
-) -> str | None:
+def _cause(name: str, found: Mapping[str, Comparison]) -> str | None:
     c = found[name]
     g, numerical, at = c.gradient, c.numerical, c.at
     if not np.all(np.isfinite(g)):
@@ -291,10 +285,8 @@ def _cause(
         if share and math.isfinite(share) and _alike(g, numerical + share * at, c):
             missing = "left out" if share < 0 else "counted twice"
             return f"it is off by {share:.3g} times the parameter: an L2 term {missing}?"
-    for cause, variant in variants.items():
-        if name in variant and _alike(g, variant[name], c, loose=1e-3):
-            return cause
-    return None
+    faults = (fault for fault, v in c.variants.items() if _alike(g, v, c, loose=1e-3))
+    return next(faults, None)
 
 
 def _factor(c: Comparison) -> str | None:
@@ -315,7 +307,5 @@ def _factor(c: Comparison) -> str | None:
 def _alike(a: Host, b: Host, c: Comparison, noise: Any = 0.0, loose: float = 1e-4) -> bool:
     """Whether two arrays agree within noise, and so closely that it is no accident."""
     error, largest, slack = np.abs(a - b), float(np.max(np.abs(b))), c.noise + c.kink + noise
-    return bool(
-        (np.max(slack) < RESOLUTION * largest and np.all(error <= slack + 1e-2 * loose * largest))
-        or np.linalg.norm(error) <= loose * np.linalg.norm(b)
-    )
+    near = np.max(slack) < RESOLUTION * largest and np.all(error <= slack + 1e-2 * loose * largest)
+    return bool(near or np.linalg.norm(error) <= loose * np.linalg.norm(b))

@@ -24,9 +24,6 @@ the direct form is used: G at every ±h·z[n, i].
 
 from __future__ import annotations
 
-import functools
-import itertools
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,13 +111,11 @@ class Point:
             identity = xp.eye(self.units(layer), dtype=moves.dtype, device=device(moves))
             rows = identity[start:stop, :]
         # The moved units and the moves lie last: every pass runs over long rows.
-        delta = moved[:, None, :, :] * rows.T[:, None, :]
-        delta = xp.reshape(delta, (n, rows.shape[1], k * width))
+        delta = xp.reshape(moved[:, None, ...] * rows.T[:, None, :], (n, rows.shape[1], k * width))
         for i in range(layer, self.depth):
             delta += self.a[i - 1][:, :, None]
-            delta = self.params[f"W{i + 1}"].T @ (
-                self.activations[i - 1].forward(delta) - self.z[i][:, :, None]
-            )
+            moved = self.activations[i - 1].forward(delta) - self.z[i][:, :, None]
+            delta = self.params[f"W{i + 1}"].T @ moved
         return xp.reshape(self.output.change(self.logits, self.target, delta), (n, k, width))
 
 
@@ -194,7 +189,7 @@ def gradient(
             fit = curves(point, layer, radius, pairs)
             sums = _products(z, fit, h)
             wrong = () if read is None else read(_unfit(fit, point.eps))
-            if bad := [*itertools.compress(units, wrong)]:
+            if bad := [j for j, is_wrong in enumerate(wrong) if is_wrong]:
                 sums = _replaced(sums, bad, _direct(point, layer, h, bad))
         for key, part in zip((f"W{layer}", f"b{layer}"), sums, strict=True):
             part *= factor
@@ -282,27 +277,27 @@ def odd_fit(pairs: int) -> list[list[float]]:
 def _fitting(point: Point, layer: int, moves: int) -> int:
     """How many units fit into a chunk, each with that many moves, at the widest layer behind."""
     widest = max(point.units(i) for i in range(min(layer + 1, point.depth), point.depth + 1))
-    one = item_bytes(point.logits) * moves * point.logits.shape[0] * widest
+    one = item_bytes(point.logits) * moves * int(point.logits.shape[0]) * widest
     return max(1, CHUNK_BYTES // one)
 
 
 # --- the sums over the batch -----------------------------------------------------------------
 
 
-def _products(z: Array, fit: Curves, h: Any) -> tuple[Array, Array]:
+def _products(z: Array, fit: Curves, h: Any) -> list[Array]:
     """Σ_n (G(h z) - G(-h z)) / 2h for every weight and bias, by one product for each power."""
     xp, ratio, power = array_namespace(z), h / fit.radius, z
-    parts = []
+    sums: list[Array] = []
     for q, coefficients in enumerate(fit.odd):
         c = coefficients * (ratio ** (2 * q) / fit.radius)
         if q:
             power = power * (z * z)
-        parts.append((power.T @ c, xp.sum(c, axis=0)))
-    weights, bias = (functools.reduce(operator.add, sums) for sums in zip(*parts, strict=True))
-    return weights, bias
+        part = [power.T @ c, xp.sum(c, axis=0)]
+        sums = [a + b for a, b in zip(sums, part, strict=True)] if sums else part
+    return sums
 
 
-def _direct(point: Point, layer: int, h: Any, units: Sequence[int]) -> tuple[Array, Array]:
+def _direct(point: Point, layer: int, h: Any, units: Sequence[int]) -> list[Array]:
     """Compute the sums of `_products` for some units, from G at every ±h z."""
     z = point.z[layer - 1]
     xp = array_namespace(z)
@@ -319,7 +314,7 @@ def _direct(point: Point, layer: int, h: Any, units: Sequence[int]) -> tuple[Arr
             parts.append((g[:k] - g[k:]) / (2.0 * h))
         columns.append(xp.concat(parts))
     sums = xp.stack(columns, axis=1)
-    return sums[:-1, :], sums[-1, :]
+    return [sums[:-1, :], sums[-1, :]]
 
 
 def _unfit(fit: Curves, eps: float) -> Array:
@@ -333,16 +328,11 @@ def _unfit(fit: Curves, eps: float) -> Array:
     return xp.any(xp.abs(fit.odd[-1]) > allowed, axis=0)
 
 
-def _replaced(
-    sums: tuple[Array, Array], units: Sequence[int], new: tuple[Array, Array]
-) -> tuple[Array, Array]:
+def _replaced(sums: list[Array], units: Sequence[int], new: list[Array]) -> list[Array]:
     """Put the columns of `new` in the places of some units."""
-    xp, bias = array_namespace(sums[0]), sums[1]
-    columns = list(range(bias.shape[0]))
+    xp, columns = array_namespace(sums[0]), list(range(sums[1].shape[0]))
     for new_column, j in enumerate(units, start=len(columns)):
         columns[j] = new_column
-    index = xp.asarray(columns, device=device(bias))
-    weights, bias = (
-        xp.take(xp.concat(pair, axis=-1), index, axis=-1) for pair in zip(sums, new, strict=True)
-    )
-    return weights, bias
+    index = xp.asarray(columns, device=device(sums[0]))
+    pairs = zip(sums, new, strict=True)
+    return [xp.take(xp.concat(pair, axis=-1), index, axis=-1) for pair in pairs]
