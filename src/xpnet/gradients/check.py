@@ -224,8 +224,8 @@ class _ArrayCheck:
         if found.kink != 0 or not math.isfinite(found.noise):
             return found
         h = self._step(level)
-        moves = (placed_like(self.x, 0.25 * k * h * direction) for k in range(-4, 5))
-        values = [self._value(self.x + move) for move in moves]
+        moved = (self.x + placed_like(self.x, 0.25 * k * h * direction) for k in range(-4, 5))
+        values = [*map(self._value, moved)]
         # With a spacing of h/4 what is smooth drops out from the fifth difference on.
         return found._replace(noise=found.noise + _slope_noise(max(levels_of(values, 5)), h))
 
