@@ -244,9 +244,8 @@ def plot_times(
 
 
 def _three_digits(time: float) -> str:
-    if math.isnan(time):
-        return "no time"
-    return f"{time:,.{0 if time >= 99.5 else 1 if time >= 9.95 else 2}f}"
+    digits = 0 if time >= 99.5 else 1 if time >= 9.95 else 2
+    return "no time" if math.isnan(time) else f"{time:,.{digits}f}"
 
 
 # --- what the pictures share -----------------------------------------------------------------
@@ -262,8 +261,7 @@ def _dress(ax: Axes, drawn: np.ndarray, label: str, title: str) -> None:
         elif low >= 0 and ax.get_yscale() != "log":
             ax.set_ylim(bottom=0)
     ax.margins(x=0.01)
-    ax.set_xlabel("step")
-    ax.set_ylabel(label)
+    ax.set(xlabel="step", ylabel=label)
     locator = ticker.MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
