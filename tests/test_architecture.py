@@ -18,9 +18,8 @@ LIBRARIES = {"torch", "cupy", "jax", "jaxlib", "array_api_strict", "tensorflow",
 # Where NumPy is the host's format: files, random draws, results, pictures.
 HOST = {
     "arrays", "backend/", "checks", "cli/", "datasets/", "files", "gradients/check",
-    "gradients/net", "gradients/noise", "gradients/report", "gradients/verdict", "layers",
-    "network/",
-    "optimizers", "plots/", "sklearn/", "training/",
+    "gradients/net", "gradients/report", "layers", "network/", "optimizers", "plots/", "sklearn/",
+    "training/",
 }
 # Beside the backends: torch.distributed moves arrays of several libraries between processes.
 NAMED = {"training/distributed.py": {"torch"}}
@@ -31,12 +30,11 @@ ROOMS = [
     "functions", "losses", "optimizers", "layers",
     "backend/placement", "backend/host", "backend/torch", "backend/cupy", "backend/jax",
     "backend/strict", "backend/table", "backend/__init__",
-    "plots/lettering", "plots/canvas", "plots/curves", "plots/nets", "plots/gradients",
-    "plots/__init__",
+    "plots/lettering", "plots/canvas", "plots/curves", "plots/nets", "plots/__init__",
     "datasets/download", "datasets/idx", "datasets/rows", "datasets/on_disk", "datasets/shards",
     "datasets/idx_sets", "datasets/__init__",
-    "gradients/numerical", "gradients/structured", "gradients/report", "gradients/verdict",
-    "gradients/noise", "gradients/check", "gradients/net", "gradients/__init__",
+    "gradients/numerical", "gradients/structured", "gradients/report", "gradients/check",
+    "gradients/net", "gradients/__init__",
     "network/definition", "network/stack", "network/batch", "network/base", "network/net",
     "network/mlp",
     "network/__init__",

@@ -9,7 +9,7 @@ import pytest
 import xpnet
 from xpnet import MLP, GradientCheckFailed, GradientReport, check_gradient
 from xpnet.functions import ACTIVATIONS, Activation
-from xpnet.gradients.noise import refuse_reduced_precision
+from xpnet.gradients.check import refuse_reduced_precision
 from xpnet.losses import OUTPUTS
 
 # Every kind of net: what goes through them in turn misses none.

@@ -5,10 +5,6 @@ from .numerical import numerical_gradient
 from .report import Entry, GradientCheckFailed, GradientReport, ParameterReport
 
 __all__ = [
-    "Entry",
-    "GradientCheckFailed",
-    "GradientReport",
-    "ParameterReport",
-    "check_gradient",
+    "Entry", "GradientCheckFailed", "GradientReport", "ParameterReport", "check_gradient",
     "numerical_gradient",
-]
+]  # fmt: skip

@@ -7,44 +7,26 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from array_api_compat import device
 
-from ..arrays import (
-    Array,
-    Host,
-    array_namespace,
-    epsilon,
-    is_kind,
-    library_of,
-    refuse_other_library,
-    refuse_other_than_array,
-    smallest_normal,
-)
+from .. import arrays
+from ..arrays import Array, Host, array_namespace, epsilon, smallest_normal
+from ..backend.table import placement_of
 from ..checks import finite_number, positive_integer, seed_or_none
-from .noise import (
-    GRADIENT_ROUNDING,
-    SAFETY,
-    levels_of,
-    measured_noise,
-    on_host,
-    placed_like,
-    refuse_reduced_precision,
-)
 from .numerical import MAX_BYTES, Sampler, as_dict, entry_steps
-from .report import Entry, GradientReport
-from .verdict import Comparison, report_of
+from .report import Comparison, Entry, GradientReport, report_of
+
+# Noise is a standard deviation; this many of them do not happen by chance.
+SAFETY = 6.0
+# Rounding of the gradient under test, in units of the dtype's epsilon.
+GRADIENT_ROUNDING = 16.0
 
 
 def check_gradient(
-    f: Callable[[Any], Any],
-    gradient: Any,
-    x: Any,
-    *,
-    step: float | None = None,
-    directions: int | None = None,
-    seed: int | None = 0,
-    vectorized: bool = False,
+    f: Callable[[Any], Any], gradient: Any, x: Any, *, step: float | None = None,
+    directions: int | None = None, seed: int | None = 0, vectorized: bool = False,
     max_bytes: int = MAX_BYTES,
-) -> GradientReport:
+) -> GradientReport:  # fmt: skip
     """Check a gradient of a scalar function against central differences.
 
     Each derivative is taken with two steps, h and h/2, and extrapolated (Richardson). What they
@@ -113,19 +95,15 @@ def check_gradient(
         return GradientReport("not deterministic", {}, (), method, {})
     rng = np.random.default_rng(seed)
     noise = measured_noise(sampler, rng)
-    found, at = {}, {}
-    for name, given in expected.items():
-        check = _ArrayCheck(sampler, name, given, step, value, noise)
-        label = "x" if name is None else str(name)
-        at[label] = check.at
-        if directions is None:
-            found[label] = check.every_entry()
-        else:
-            found[label] = check.random_directions(directions, rng)
-    method = "every entry, by central differences with two steps"
+    method, found = "every entry, by central differences with two steps", {}
     if directions is not None:
         method = "random directions, by central differences"
-    return report_of(found, at, f"{method}; noise of f {noise:.1e}")
+    for name, given in expected.items():
+        check = _ArrayCheck(sampler, name, given, step, value, noise)
+        found["x" if name is None else str(name)] = (
+            check.every_entry() if directions is None else check.random_directions(directions, rng)
+        )
+    return report_of(found, f"{method}; noise of f {noise:.1e}")
 
 
 class _Slope(NamedTuple):
@@ -144,9 +122,10 @@ class _Slope(NamedTuple):
     @property
     def excess(self) -> float:
         """The error over what noise and a kink explain: above 1 is a failure."""
-        if self.noise + self.kink == 0:
+        explained = self.noise + self.kink
+        if explained == 0:
             return math.inf if self.error else 0.0
-        return self.error / (self.noise + self.kink)
+        return self.error / explained
 
 
 class _ArrayCheck:
@@ -190,7 +169,7 @@ class _ArrayCheck:
         numerical, noise, kink = map(np.asarray, _extrapolated(slopes, bends, rounding))
         of_gradient = GRADIENT_ROUNDING * epsilon(self.x) * np.max(np.abs(numerical))
         noise = np.asarray(noise + (of_gradient + smallest_normal(self.x)))
-        found = Comparison(self.expected, numerical, noise, kink, self.expected.shape)
+        found = Comparison(self.expected, numerical, noise, kink, self.at)
         for index in np.argwhere(found.failed() & np.isfinite(self.expected)):
             self._measure_again(found, tuple(index))
         return found
@@ -215,7 +194,7 @@ class _ArrayCheck:
             if entry is None and slope.excess > 1:
                 entry = self._failing_entry(direction, level)
         given, numerical, noise, kink = (np.asarray(v) for v in zip(*tried, strict=True))
-        return Comparison(given, numerical, noise, kink, self.expected.shape, entry)
+        return Comparison(given, numerical, noise, kink, self.at, entry)
 
     def _best_slope(self, direction: Host) -> tuple[_Slope, int]:
         """Take the step that leaves the least error, and return its level too.
@@ -245,8 +224,8 @@ class _ArrayCheck:
         if found.kink != 0 or not math.isfinite(found.noise):
             return found
         h = self._step(level)
-        moves = (placed_like(self.x, 0.25 * k * h * direction) for k in range(-4, 5))
-        values = [self._value(self.x + move) for move in moves]
+        moved = (self.x + placed_like(self.x, 0.25 * k * h * direction) for k in range(-4, 5))
+        values = [*map(self._value, moved)]
         # With a spacing of h/4 what is smooth drops out from the fifth difference on.
         return found._replace(noise=found.noise + _slope_noise(max(levels_of(values, 5)), h))
 
@@ -281,13 +260,12 @@ class _ArrayCheck:
     def _failing_entry(self, direction: Host, level: int) -> Entry | None:
         """Halve a failing direction until one entry is left; None where both halves pass."""
         start, stop = 0, direction.size
-        found = self._slope(direction, level)
+        index, found = np.arange(stop).reshape(direction.shape), self._slope(direction, level)
         while stop - start > 1:
             middle = (start + stop) // 2
             for half in ((start, middle), (middle, stop)):
-                part = np.zeros(direction.size)
-                part[slice(*half)] = direction.ravel()[slice(*half)]
-                found = self._slope(part.reshape(direction.shape), level)
+                part = np.where((half[0] <= index) & (index < half[1]), direction, 0.0)
+                found = self._slope(part, level)
                 if found.excess > 1:
                     break
             else:
@@ -295,8 +273,8 @@ class _ArrayCheck:
             start, stop = half
         unit = float(direction.ravel()[start])
         given, measured, noise, _ = (v / unit for v in found)
-        index = tuple(map(int, np.unravel_index(start, direction.shape)))
-        return Entry(index, given, measured, abs(noise))
+        at = tuple(map(int, np.unravel_index(start, direction.shape)))
+        return Entry(at, given, measured, abs(noise))
 
 
 def _slope_noise(noise: float, h: Any) -> Any:
@@ -325,22 +303,81 @@ def checked_gradient(gradient: Any, x: Any) -> dict[Any, Host]:
     if isinstance(x, dict) != isinstance(gradient, dict):
         expected = "a dict of arrays" if isinstance(x, dict) else "an array"
         raise TypeError(f"x is {expected}, but gradient is a {type(gradient).__name__}")
-    points = as_dict(x)
-    arrays = gradient if isinstance(gradient, dict) else {None: gradient}
-    if arrays.keys() != points.keys():
-        keys = [sorted(map(str, part)) for part in (arrays, points)]
+    given, points, host = as_dict(gradient), as_dict(x), {}
+    if given.keys() != points.keys():
+        keys = [sorted(map(str, part)) for part in (given, points)]
         raise ValueError(f"gradient has the keys {keys[0]}, but x has {keys[1]}")
-    host = {}
     for key, point in points.items():
         what = "gradient" if key is None else f"gradient[{key!r}]"
-        array, xp = arrays[key], array_namespace(point)
-        refuse_other_than_array(array, what)
-        refuse_other_library(array, xp, f"{what} is", library_of(xp))
-        if not is_kind(xp, array.dtype, "real floating"):
+        array, xp, shape = given[key], array_namespace(point), tuple(point.shape)
+        arrays.refuse_other_than_array(array, what)
+        arrays.refuse_other_library(array, xp, f"{what} is", arrays.library_of(xp))
+        if not arrays.is_kind(xp, array.dtype, "real floating"):
             raise TypeError(f"{what} must be a floating-point array, not {array.dtype}")
-        if tuple(array.shape) != tuple(point.shape):
-            raise ValueError(
-                f"{what} has shape {tuple(array.shape)}; expected {tuple(point.shape)}"
-            )
+        if tuple(array.shape) != shape:
+            raise ValueError(f"{what} has shape {tuple(array.shape)}; expected {shape}")
         host[key] = on_host(array)
     return host
+
+
+# --- how much of a difference is rounding ----------------------------------------------------
+
+
+def measured_noise(sampler: Sampler, rng: np.random.Generator) -> float:
+    """Standard deviation of the rounding of `f` about x (Moré and Wild, 2011).
+
+    From the differences, of orders 4 to 6, of values at nine points so close that what is
+    smooth in f drops out; once as close as x can be moved, once wider, where f rounds x itself.
+    """
+    value = sampler.at({})
+    levels = [0.5 * epsilon(value) * abs(float(value))]
+    for exponent in (1.0, 0.5):
+        steps: dict[Any, Array] = {}
+        for name, x in sampler.arrays.items():
+            host = on_host(x)
+            u = 8.0 * epsilon(x) ** exponent * rng.uniform(0.5, 1.0, host.shape)
+            u *= np.maximum(np.abs(host), 0.1) * np.where(host < 0, -1.0, 1.0)
+            steps[name] = placed_like(x, u)
+        values = []
+        for k in range(9):
+            moved = {name: x + k * steps[name] for name, x in sampler.arrays.items()}
+            values.append(float(sampler.at(moved)))
+        levels += levels_of(values, 4)
+    return max(levels)
+
+
+def levels_of(values: list[float], first: int) -> list[float]:
+    """Noise in equally spaced values, from their differences of the first order to the sixth."""
+    levels = []
+    for k in range(first, 7):
+        table, gamma = np.diff(values, k), math.factorial(k) ** 2 / math.factorial(2 * k)
+        # The root mean square, with no square to overflow.
+        levels.append(math.sqrt(gamma / table.size) * float(np.hypot.reduce(table)))
+    return levels
+
+
+def refuse_reduced_precision(x: Array) -> None:
+    """Raise RuntimeError where matrix products of x's dtype lose digits on x's device.
+
+    TF32 keeps 10 bits of float32's 23, bfloat16 7: a product with the identity matrix shows it.
+    """
+    xp = array_namespace(x)
+    identity = xp.eye(128, dtype=x.dtype, device=device(x))
+    # 12 bits less than the dtype has.
+    whole = xp.full_like(identity, 1.0 + 2.0**11 * epsilon(x))
+    if bool(xp.any(whole @ identity != whole)):
+        raise RuntimeError(
+            f"matrix products of {x.dtype} lose digits on this device (TF32 or bfloat16), which "
+            "a gradient check would measure: while checking, set your library's precision of "
+            "matrix products to 'highest' (forbid TF32), or check in float64"
+        )
+
+
+def on_host(x: Array) -> Host:
+    """Return an array's values on the host, in float64."""
+    return placement_of(x).to_host(x).astype(np.float64)
+
+
+def placed_like(x: Array, values: Host) -> Array:
+    """Return values of the host as an array of x's library, device and dtype."""
+    return array_namespace(x).asarray(values, dtype=x.dtype, device=device(x))

@@ -11,10 +11,8 @@ import numpy as np
 
 from ..arrays import Array, Host, array_namespace, smallest_normal
 from . import structured
-from .check import checked_gradient
-from .noise import GRADIENT_ROUNDING, SAFETY, refuse_reduced_precision
-from .report import GradientReport
-from .verdict import Comparison, report_of
+from .check import GRADIENT_ROUNDING, SAFETY, checked_gradient, refuse_reduced_precision
+from .report import Comparison, GradientReport, report_of
 
 # Of the radius about a kink, one after the other.
 FINER = (1.0, 1 / 8, 1 / 64)
@@ -36,17 +34,12 @@ def check_point(
     refuse_reduced_precision(point.logits)
     given = checked_gradient(gradient, point.params)
     params = {name: on_host(p) for name, p in point.params.items()}
-    budgets: list[LayerBudget] = []
-    found: dict[str, Comparison] = {}
+    budgets: dict[int, LayerBudget] = {}  # by layer, from the last to the first
     for layer in range(point.depth, 0, -1):
-        budget = LayerBudget(point, layer, budgets[0] if budgets else None, params, on_host)
-        budgets.insert(0, budget)
-        w, b = f"W{layer}", f"b{layer}"
-        found[w] = budget.compared(given[w], budget.inputs, l2 * params[w], l2)
-        found[b] = budget.compared(given[b], np.ones_like(budget.inputs[:, :1]), 0.0, l2)
-    method = "every entry, by structured central differences"
-    variants = _without_derivative(budgets, params, l2)
-    return report_of({name: found[name] for name in params}, params, method, variants)
+        budgets[layer] = LayerBudget(point, layer, budgets.get(layer + 1), params, on_host)
+    found = {k: budgets[int(k[1:])].compared(given[k], p, l2) for k, p in params.items()}
+    _add_variants(found, [*budgets.values()], l2)
+    return report_of(found, "every entry, by structured central differences")
 
 
 class Slopes(NamedTuple):
@@ -106,12 +99,12 @@ class LayerBudget:
         self.tiny = smallest_normal(point.logits)
         self.inputs = on_host(point.z[layer - 1])
         if following is not None:
+            self.a, self.activation = point.a[layer - 1], point.activations[layer - 1]
             self.weights = params[f"W{layer + 1}"]
             # The size of the loss's slope at the layer's outputs. No steeper than this: a slope
             # that was found to be 0 may be as large as its noise.
-            slopes = following.slopes
-            self.output_slope = np.abs(slopes.value @ self.weights.T)
-            self.output_slope = self.output_slope + slopes.doubt @ np.abs(self.weights).T
+            slopes, sizes = following.slopes, np.abs(self.weights).T
+            self.output_slope = np.abs(slopes.value @ self.weights.T) + slopes.doubt @ sizes
             # And the sum of those at the pre-activations that these lead to.
             self.slope_sum = np.sum(slopes.steepest, axis=1, keepdims=True)
 
@@ -120,17 +113,16 @@ class LayerBudget:
     @cached_property
     def derivative(self) -> Array:
         """Slope of a hidden layer's activation, by a central difference."""
-        a, forward = self.point.a[self.layer - 1], self.point.activations[self.layer - 1].forward
-        h = self.eps ** (1 / 3)
-        return self.on_host(forward(a + h) - forward(a - h)) / (2 * h)
+        forward, h = self.activation.forward, self.eps ** (1 / 3)
+        return self.on_host(forward(self.a + h) - forward(self.a - h)) / (2 * h)
 
     @cached_property
     def moved_size(self) -> Any:
         """The size that a moved pre-activation is rounded at; no move is added to a logit."""
         if self.following is None:
             return 1.0
-        a = self.point.a[self.layer - 1]
-        return self.on_host(1.0 + array_namespace(a).abs(a))  # the sum in the dtype of the net
+        # The sum in the dtype of the net.
+        return self.on_host(1.0 + array_namespace(self.a).abs(self.a))
 
     @cached_property
     def loss_sizes(self) -> Array:
@@ -204,18 +196,17 @@ class LayerBudget:
         if self.following is None:
             none = np.zeros(self.point.logits.shape)
             return [Kinks(none, none)] * len(FINER)
-        activation, a = self.point.activations[self.layer - 1], self.point.a[self.layer - 1]
-        found = []
-        middle = self.following.inputs
-        sizes = np.abs(self.on_host(a)) + np.abs(middle)
+        found, middle = [], self.following.inputs
+        sizes = np.abs(self.on_host(self.a)) + np.abs(middle)
         for factor, further in zip(FINER, self.following.kinks, strict=True):
             reach = factor * self.eps ** (1 / 3)
-            low, high = (self.on_host(activation.forward(a + move)) for move in (-reach, reach))
+            moved = (self.a - reach, self.a + reach)
+            low, high = (self.on_host(self.activation.forward(a)) for a in moved)
             left, right = np.abs(middle - low) / reach, np.abs(high - middle) / reach
             bent = np.abs(high - 2.0 * middle + low) / reach
             # Less is curvature, or the rounding of the moved pre-activation and of the values.
             kinked = bent > 4.0 * reach + 8.0 * self.eps * sizes / reach
-            kinked &= not activation.smooth
+            kinked &= not self.activation.smooth
             number = kinked + further.number @ (self.weights != 0.0).T
             spread = np.maximum(left, right) * (further.spread @ np.abs(self.weights).T)
             found.append(Kinks(number, spread + np.where(kinked, self.output_slope * bent, 0.0)))
@@ -234,10 +225,8 @@ class LayerBudget:
         radius = structured.sampling_radius(self.point, self.layer, gain)
         if self.point.smooth_from(self.layer):
             return self._fitted(radius, None)
-        best, *others = (
-            self._fitted(factor * radius, near)
-            for factor, near in zip(FINER, self.kinks, strict=True)
-        )
+        pairs = zip(FINER, self.kinks, strict=True)
+        best, *others = (self._fitted(factor * radius, near) for factor, near in pairs)
         for other in others:
             better = sum(other[1:]) < sum(best[1:])
             best = Slopes(*(np.where(better, *pair) for pair in zip(other, best, strict=True)))
@@ -275,9 +264,14 @@ class LayerBudget:
         flushing = np.broadcast_to(3.0 * self.flushing / r, slope.shape)
         return Slopes(slope, np.hypot(np.hypot(error, usual), floor), jump, flushing)
 
-    def compared(self, given: Host, inputs: Host, penalty: Any, l2: float) -> Comparison:
-        """Compare the gradient of a parameter, by the sum of inputs times slopes, plus L2's."""
-        slopes, n, shape, size = self.slopes, self.n, given.shape, np.abs(inputs)
+    def compared(self, given: Host, at: Host, l2: float) -> Comparison:
+        """Compare the gradient at the weights, or at the biases, which are weights of the input 1.
+
+        The numerical one is the sum of inputs times slopes, plus L2's.
+        """
+        slopes, n, shape, is_bias = self.slopes, self.n, at.shape, at.ndim == 1
+        inputs, penalty = (np.ones((n, 1)), 0.0) if is_bias else (self.inputs, l2 * at)
+        size = np.abs(inputs)
         numerical = (inputs.T @ slopes.value / n).reshape(shape) + penalty
         noise = SAFETY * _root_of_squares(inputs, slopes.noise) / n
         noise = noise + size.T @ (self.gradient_rounding + slopes.flushing) / n
@@ -286,7 +280,7 @@ class LayerBudget:
         noise = (noise + self.tiny * flushed).reshape(shape)
         noise = noise + 4.0 * self.eps * (np.abs(numerical) + np.abs(penalty))
         kink = (size.T @ slopes.kink / n).reshape(shape)
-        return Comparison(given, numerical, noise, kink, shape)
+        return Comparison(given, numerical, noise, kink, at)
 
 
 def _root_of_squares(inputs: Host, errors: Host) -> Host:
@@ -297,21 +291,17 @@ def _root_of_squares(inputs: Host, errors: Host) -> Host:
     return np.asarray(tops[0][:, None] * roots * tops[1])
 
 
-def _without_derivative(
-    budgets: list[LayerBudget], params: Mapping[str, Host], l2: float
-) -> dict[str, dict[str, Host]]:
-    """Return what a backward pass gives that forgets the activation's derivative at a layer."""
-    *hidden, output = budgets
-    variants: dict[str, dict[str, Host]] = {}
+def _add_variants(found: dict[str, Comparison], budgets: list[LayerBudget], l2: float) -> None:
+    """Add what a backward pass gives that forgets the activation's derivative at a layer."""
+    output, *hidden = budgets
     for missing in range(len(hidden), 0, -1):
-        flow, variant = output.slopes.value, {}
-        for budget in reversed(hidden):
-            layer = budget.layer
+        fault = f"the activation's derivative is missing at layer {missing}"
+        flow = output.slopes.value
+        for budget in hidden:
             flow = flow @ budget.weights.T
-            if layer != missing:
+            if budget.layer != missing:
                 flow = flow * budget.derivative
-            if layer <= missing:
-                variant[f"W{layer}"] = budget.inputs.T @ flow / budget.n + l2 * params[f"W{layer}"]
-                variant[f"b{layer}"] = flow.sum(axis=0) / budget.n
-        variants[f"the activation's derivative is missing at layer {missing}"] = variant
-    return variants
+            if budget.layer <= missing:
+                w, b = found[f"W{budget.layer}"], found[f"b{budget.layer}"]
+                w.variants[fault] = budget.inputs.T @ flow / budget.n + l2 * w.at
+                b.variants[fault] = flow.sum(axis=0) / budget.n

@@ -9,19 +9,8 @@ from typing import Any, TypeVar
 
 from array_api_compat import device
 
-from ..arrays import (
-    Array,
-    all_finite,
-    array_namespace,
-    epsilon,
-    floating_namespace,
-    is_array,
-    is_kind,
-    item_bytes,
-    library_of,
-    refuse_other_library,
-)
-from ..checks import finite_number, function, positive_integer, switch
+from .. import arrays, checks
+from ..arrays import Array, array_namespace, epsilon
 
 Arrays = TypeVar("Arrays")
 
@@ -30,13 +19,9 @@ MAX_BYTES = 64 * 2**20
 
 
 def numerical_gradient(
-    f: Callable[[Arrays], Any],
-    x: Arrays,
-    *,
-    step: float | None = None,
-    vectorized: bool = False,
+    f: Callable[[Arrays], Any], x: Arrays, *, step: float | None = None, vectorized: bool = False,
     max_bytes: int = MAX_BYTES,
-) -> Arrays:
+) -> Arrays:  # fmt: skip
     """Gradient of a scalar function by central differences, (f(x + h) - f(x - h)) / 2h.
 
     Two values of `f` for each element of `x`. The differences stay on the device; at the end
@@ -92,7 +77,7 @@ def numerical_gradient(
     array([2., 4.])
     """
     if step is not None:
-        step = finite_number(step, "step", minimum=0.0, exclusive=True)
+        step = checks.finite_number(step, "step", minimum=0.0, exclusive=True)
     gradient = differences(Sampler(f, x, vectorized=vectorized, max_bytes=max_bytes), step)
     if not any(bool(array_namespace(g).any(g != 0)) for g in gradient.values()):
         warnings.warn(
@@ -112,26 +97,14 @@ def differences(sample: Sampler, step: float | None) -> dict[Any, Array]:
         rise = sample.each(name, up) - sample.each(name, down)
         # Divide by the step that was taken, which rounding has changed.
         gradient[name] = xp.astype(rise / xp.astype(up - down, rise.dtype), array.dtype)
-    if not all(all_finite(array_namespace(g), g) for g in gradient.values()):
+    if not all(arrays.all_finite(array_namespace(g), g) for g in gradient.values()):
         raise ValueError("f returned NaN or infinity for an entry of x moved by the step")
     return gradient
 
 
-def as_dict(x: Any, name: str = "x") -> dict[Any, Array]:
-    """Return `x` as a dict of its arrays, a single one under None, or raise."""
-    arrays = x if isinstance(x, dict) else {None: x}
-    if not arrays:
-        raise ValueError(f"{name} is empty: it has no arrays")
-    namespaces = set()
-    for key, array in arrays.items():
-        what = name if key is None else f"{name}[{key!r}]"
-        namespaces.add(floating_namespace(array, what))
-        if 0 in array.shape:
-            raise ValueError(f"{what} is empty: it has shape {tuple(array.shape)}")
-    if len(namespaces) > 1:
-        names = ", ".join(sorted(map(library_of, namespaces)))
-        raise TypeError(f"{name} has arrays of several libraries: {names}")
-    return arrays
+def as_dict(x: Any) -> dict[Any, Array]:
+    """Return `x` where it is a dict of arrays, or else a dict that has it under None."""
+    return x if isinstance(x, dict) else {None: x}
 
 
 def entry_steps(x: Array, step: float | None, exponent: float) -> Array:
@@ -147,24 +120,29 @@ class Sampler:
     """The values of `f` at moved copies of `x`, checked."""
 
     def __init__(
-        self,
-        f: Callable[[Any], Any],
-        x: Any,
-        *,
-        vectorized: bool = False,
+        self, f: Callable[[Any], Any], x: Any, *, vectorized: bool = False,
         max_bytes: int = MAX_BYTES,
-    ) -> None:
-        self.f, self.x = function(f, "f"), x
-        self.vectorized = switch(vectorized, "vectorized")
-        self.max_bytes = positive_integer(max_bytes, "max_bytes")
-        self.arrays = as_dict(x)
+    ) -> None:  # fmt: skip
+        self.f, self.x, self.arrays = checks.function(f, "f"), x, as_dict(x)
+        self.vectorized = checks.switch(vectorized, "vectorized")
+        self.max_bytes = checks.positive_integer(max_bytes, "max_bytes")
+        if not self.arrays:
+            raise ValueError("x is empty: it has no arrays")
+        libraries = set()
+        for key, array in self.arrays.items():
+            what = "x" if key is None else f"x[{key!r}]"
+            libraries.add(arrays.library_of(arrays.floating_namespace(array, what)))
+            if 0 in array.shape:
+                raise ValueError(f"{what} is empty: it has shape {tuple(array.shape)}")
+        if len(libraries) > 1:
+            raise TypeError(f"x has arrays of several libraries: {', '.join(sorted(libraries))}")
 
     def at(self, moved: dict[Any, Array]) -> Array:
         """Value of `f`, 0-d, where some of the arrays are others."""
-        arrays = {**self.arrays, **moved}
+        moved = {**self.arrays, **moved}
         if self.vectorized:
-            return self._values({name: a[None, ...] for name, a in arrays.items()}, (1,))[0]
-        return self._values(arrays, ())
+            return self._values({name: a[None, ...] for name, a in moved.items()}, (1,))[0]
+        return self._values(moved, ())
 
     def each(self, name: Any, moved: Array) -> Array:
         """Values of `f`, (size,) in the shape of the array: each has one entry of `moved`."""
@@ -173,37 +151,32 @@ class Sampler:
         flat, other = xp.reshape(x, (-1,)), xp.reshape(moved, (-1,))
         index = xp.arange(size, device=device(x))
         if not self.vectorized:
-            values = [
-                self.at({name: xp.reshape(xp.where(index == i, other, flat), x.shape)})
-                for i in range(size)
-            ]
-            return xp.reshape(xp.stack(values), x.shape)
+            copies = (xp.where(index == i, other, flat) for i in range(size))
+            values = xp.stack([self.at({name: xp.reshape(copy, x.shape)}) for copy in copies])
+            return xp.reshape(values, x.shape)
         parts = []
-        whole = sum(math.prod(a.shape) * item_bytes(a) for a in self.arrays.values())
+        whole = sum(math.prod(a.shape) * arrays.item_bytes(a) for a in self.arrays.values())
         most = max(1, self.max_bytes // whole)
         for start in range(0, size, most):
-            rows = index[start : min(start + most, size)]
-            k = rows.shape[0]
-            stacks = {
-                key: xp.broadcast_to(a[None, ...], (k, *a.shape)) for key, a in self.arrays.items()
-            }
-            moved = xp.where(rows[:, None] == index[None, :], other, flat)
-            stacks[name] = xp.reshape(moved, (k, *x.shape))
+            k = min(most, size - start)
+            stacks = {key: xp.broadcast_to(a, (k, *a.shape)) for key, a in self.arrays.items()}
+            copies = xp.where(index[start : start + k, None] == index[None, :], other, flat)
+            stacks[name] = xp.reshape(copies, (k, *x.shape))
             parts.append(self._values(stacks, (k,)))
         return xp.reshape(xp.concat(parts), x.shape)
 
-    def _values(self, arrays: dict[Any, Array], shape: tuple[int, ...]) -> Array:
+    def _values(self, moved: dict[Any, Array], shape: tuple[int, ...]) -> Array:
         """Call `f`, and refuse what is no array of that shape."""
-        value = self.f(arrays if isinstance(self.x, dict) else arrays[None])
+        value = self.f(moved if isinstance(self.x, dict) else moved[None])
         x = next(iter(self.arrays.values()))
         xp = array_namespace(x)
-        wanted = f"a floating-point array of {library_of(xp)} with shape {shape}"
-        if isinstance(value, float) and not is_array(value) and not shape:
-            return xp.asarray(value, dtype=x.dtype, device=device(x))
-        if not is_array(value):
+        wanted = f"a floating-point array of {arrays.library_of(xp)} with shape {shape}"
+        if not arrays.is_array(value):
+            if isinstance(value, float) and not shape:
+                return xp.asarray(value, dtype=x.dtype, device=device(x))
             raise TypeError(f"f returned a {type(value).__name__}; expected {wanted}")
-        refuse_other_library(value, xp, "f returned", wanted)
-        if not is_kind(xp, value.dtype, "real floating"):
+        arrays.refuse_other_library(value, xp, "f returned", wanted)
+        if not arrays.is_kind(xp, value.dtype, "real floating"):
             raise TypeError(f"f returned {value.dtype}; expected {wanted}")
         if tuple(value.shape) != shape and (shape or math.prod(value.shape) != 1):
             raise ValueError(f"f returned shape {tuple(value.shape)}; expected {wanted}")

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from array_api_compat import device
@@ -101,8 +100,7 @@ class Point:
         -------
         array, (n, k, stop - start)
         """
-        xp, n, width = array_namespace(moves), self.logits.shape[0], stop - start
-        k = moves.shape[1]
+        xp, n, k, width = array_namespace(moves), self.logits.shape[0], moves.shape[1], stop - start
         if layer < self.depth:
             column = self.a[layer - 1][:, None, start:stop] + moves
             moved = self.activations[layer - 1].forward(column) - self.z[layer][:, None, start:stop]
@@ -110,22 +108,15 @@ class Point:
             layer += 1
         else:  # a logit moves by itself
             moved = xp.broadcast_to(moves, (n, k, width))
-            outputs = self.units(layer)
-            rows = xp.eye(outputs, dtype=moves.dtype, device=device(moves))[start:stop, :]
+            identity = xp.eye(self.units(layer), dtype=moves.dtype, device=device(moves))
+            rows = identity[start:stop, :]
         # The moved units and the moves lie last: every pass runs over long rows.
-        delta = moved[:, None, :, :] * rows.T[:, None, :]
-        delta = xp.reshape(delta, (n, rows.shape[1], k * width))
+        delta = xp.reshape(moved[:, None, ...] * rows.T[:, None, :], (n, rows.shape[1], k * width))
         for i in range(layer, self.depth):
             delta += self.a[i - 1][:, :, None]
-            delta = self.params[f"W{i + 1}"].T @ (
-                self.activations[i - 1].forward(delta) - self.z[i][:, :, None]
-            )
+            moved = self.activations[i - 1].forward(delta) - self.z[i][:, :, None]
+            delta = self.params[f"W{i + 1}"].T @ moved
         return xp.reshape(self.output.change(self.logits, self.target, delta), (n, k, width))
-
-    def widest(self, layer: int) -> int:
-        """Numbers that one move of one unit takes in the largest temporary."""
-        first = min(layer + 1, self.depth)
-        return int(self.logits.shape[0]) * max(self.units(i) for i in range(first, self.depth + 1))
 
 
 @dataclass(frozen=True)
@@ -157,12 +148,9 @@ class Curves:
 
 
 def gradient(
-    point: Point,
-    *,
-    scale: Any = None,
-    step: float | None = None,
+    point: Point, *, scale: Any = None, step: float | None = None,
     read: Callable[[Array], Any] | None = None,
-) -> dict[str, Array]:
+) -> dict[str, Array]:  # fmt: skip
     """Central differences of the mean loss (without L2) for every parameter.
 
     Parameters
@@ -171,7 +159,9 @@ def gradient(
     scale : optional
         Multiplies the gradient.
     step : float, optional
-        h. None: see `layer_step`. Needs `read`.
+        h. None: epsilon's cube root over a move's growth, so that no argument of an activation or
+        a loss moves by more than that cube root. Differences are taken without cancellation and
+        from a fit, so that only truncation counts: about h²/6. Needs `read`.
     read : callable, optional
         From an array to NumPy; it may wait for the device. With it, units whose G is no
         polynomial within the interval are found, and differenced directly. Without it nothing
@@ -182,27 +172,25 @@ def gradient(
     dict of arrays
         The keys and shapes of ``point.params``.
     """
-    xp = array_namespace(point.logits)
     factor = (1.0 if scale is None else scale) / point.logits.shape[0]
     found = {}
     for layer in range(1, point.depth + 1):
         z, gain = point.z[layer - 1], largest_gain(point, layer)
-        reach = at_least_one(xp, xp.max(xp.abs(z)))  # the input of a bias is 1
-        h = layer_step(point, reach * gain) if step is None else step
-        pairs = 2
+        xp = array_namespace(z)
+        reach = larger(1.0, xp.max(xp.abs(z)))  # the input of a bias is 1
+        h = point.eps ** (1 / 3) / (reach * gain) if step is None else step
+        pairs, units = 2, range(point.units(layer))
         if step is not None and read is not None:
             pairs = pairs_for(step * float(read(reach * gain)), point.eps)
-        every = list(range(point.units(layer)))
         if pairs > MOST_PAIRS:
-            sums = _direct(point, layer, h, every)
+            sums = _direct(point, layer, h, units)
         else:
-            radius = sampling_radius(point, layer, gain)
-            fit = curves(point, layer, xp.where(h * reach > radius, h * reach, radius), pairs)
+            radius = larger(sampling_radius(point, layer, gain), h * reach)
+            fit = curves(point, layer, radius, pairs)
             sums = _products(z, fit, h)
-            if read is not None:
-                bad = [j for j, wrong in enumerate(read(_unfit(fit, point.eps))) if wrong]
-                if bad:
-                    sums = _replaced(sums, bad, _direct(point, layer, h, bad))
+            wrong = () if read is None else read(_unfit(fit, point.eps))
+            if bad := [j for j, is_wrong in enumerate(wrong) if is_wrong]:
+                sums = _replaced(sums, bad, _direct(point, layer, h, bad))
         for key, part in zip((f"W{layer}", f"b{layer}"), sums, strict=True):
             part *= factor
             found[key] = part
@@ -231,9 +219,9 @@ def curves(point: Point, layer: int, radius: Array, pairs: int = 2) -> Curves:
 # --- how far, how many -----------------------------------------------------------------------
 
 
-def at_least_one(xp: ModuleType, value: Array) -> Array:
-    """Return `value`, or 1 where it is less; stays on the device."""
-    return xp.where(value > 1, value, 1.0)
+def larger(smallest: Any, value: Array) -> Array:
+    """Return `value`, or `smallest` where it is less; stays on the device."""
+    return array_namespace(value).where(value > smallest, value, smallest)
 
 
 def largest_gain(point: Point, layer: int) -> Array:
@@ -242,29 +230,18 @@ def largest_gain(point: Point, layer: int) -> Array:
     For activations whose slope is at most 1: the largest entry of |W| |W'| ... behind it.
     """
     xp = array_namespace(point.logits)
-    gain = xp.ones_like(point.logits[0, 0])
-    product = None
+    gain, product = xp.ones_like(point.logits[0, 0]), None
     for i in range(layer + 1, point.depth + 1):
         weights = xp.abs(point.params[f"W{i}"])
         product = weights if product is None else product @ weights
-        largest = xp.max(product)
-        gain = xp.where(largest > gain, largest, gain)
+        gain = larger(gain, xp.max(product))
     return gain
-
-
-def layer_step(point: Point, reach: Array) -> Array:
-    """Return the step of all weights of a layer: epsilon's cube root over a move's growth.
-
-    No argument of an activation or a loss moves by more than that cube root. Differences are
-    taken without cancellation and from a fit, so that only truncation counts: about h²/6.
-    """
-    return point.eps ** (1 / 3) / reach
 
 
 def sampling_radius(point: Point, layer: int, gain: Array) -> Array:
     """Return how far a G is sampled: as far as two pairs determine it to rounding.
 
-    With kinks about, no further than the step of `layer_step`.
+    With kinks about, no further than a step of `gradient`.
     """
     return (_limit(2, point.eps) if point.smooth_from(layer) else point.eps ** (1 / 3)) / gain
 
@@ -298,46 +275,46 @@ def odd_fit(pairs: int) -> list[list[float]]:
 
 
 def _fitting(point: Point, layer: int, moves: int) -> int:
-    """How many units fit into a chunk, each with that many moves."""
-    return max(1, CHUNK_BYTES // (item_bytes(point.logits) * moves * point.widest(layer)))
+    """How many units fit into a chunk, each with that many moves, at the widest layer behind."""
+    widest = max(point.units(i) for i in range(min(layer + 1, point.depth), point.depth + 1))
+    one = item_bytes(point.logits) * moves * int(point.logits.shape[0]) * widest
+    return max(1, CHUNK_BYTES // one)
 
 
 # --- the sums over the batch -----------------------------------------------------------------
 
 
-def _products(z: Array, fit: Curves, h: Any) -> tuple[Array, Array]:
+def _products(z: Array, fit: Curves, h: Any) -> list[Array]:
     """Σ_n (G(h z) - G(-h z)) / 2h for every weight and bias, by one product for each power."""
-    xp = array_namespace(z)
-    power, square, ratio = z, z * z, h / fit.radius
-    weights = bias = None
+    xp, ratio, power = array_namespace(z), h / fit.radius, z
+    sums: list[Array] = []
     for q, coefficients in enumerate(fit.odd):
         c = coefficients * (ratio ** (2 * q) / fit.radius)
         if q:
-            power = power * square
-        weight, total = power.T @ c, xp.sum(c, axis=0)
-        weights = weight if weights is None else weights + weight
-        bias = total if bias is None else bias + total
-    return weights, bias
+            power = power * (z * z)
+        part = [power.T @ c, xp.sum(c, axis=0)]
+        sums = [a + b for a, b in zip(sums, part, strict=True)] if sums else part
+    return sums
 
 
-def _direct(point: Point, layer: int, h: Any, units: Sequence[int]) -> tuple[Array, Array]:
+def _direct(point: Point, layer: int, h: Any, units: Sequence[int]) -> list[Array]:
     """Compute the sums of `_products` for some units, from G at every ±h z."""
     z = point.z[layer - 1]
-    xp, n = array_namespace(z), z.shape[0]
+    xp = array_namespace(z)
     z = xp.concat([z, xp.ones_like(z[:, :1])], axis=1)  # a bias is a weight with the input 1
-    many = max(1, _fitting(point, layer, 2))
+    many = _fitting(point, layer, 2)
     columns = []
     for j in units:
         parts = []
         for start in range(0, z.shape[1], many):
             moves = h * z[:, start : min(start + many, z.shape[1])]
             k = moves.shape[1]
-            moves = xp.reshape(xp.concat([moves, -moves], axis=1), (n, 2 * k, 1))
+            moves = xp.concat([moves, -moves], axis=1)[:, :, None]
             g = xp.sum(point.changes(layer, moves, j, j + 1)[:, :, 0], axis=0)
             parts.append((g[:k] - g[k:]) / (2.0 * h))
         columns.append(xp.concat(parts))
     sums = xp.stack(columns, axis=1)
-    return sums[:-1, :], sums[-1, :]
+    return [sums[:-1, :], sums[-1, :]]
 
 
 def _unfit(fit: Curves, eps: float) -> Array:
@@ -351,16 +328,11 @@ def _unfit(fit: Curves, eps: float) -> Array:
     return xp.any(xp.abs(fit.odd[-1]) > allowed, axis=0)
 
 
-def _replaced(
-    sums: tuple[Array, Array], units: Sequence[int], new: tuple[Array, Array]
-) -> tuple[Array, Array]:
+def _replaced(sums: list[Array], units: Sequence[int], new: list[Array]) -> list[Array]:
     """Put the columns of `new` in the places of some units."""
-    xp, bias = array_namespace(sums[0]), sums[1]
-    columns = list(range(bias.shape[0]))
-    for i, j in enumerate(units):
-        columns[j] = len(columns) + i
-    index = xp.asarray(columns, device=device(bias))
-    weights, bias = (
-        xp.take(xp.concat(pair, axis=-1), index, axis=-1) for pair in zip(sums, new, strict=True)
-    )
-    return weights, bias
+    xp, columns = array_namespace(sums[0]), list(range(sums[1].shape[0]))
+    for new_column, j in enumerate(units, start=len(columns)):
+        columns[j] = new_column
+    index = xp.asarray(columns, device=device(sums[0]))
+    pairs = zip(sums, new, strict=True)
+    return [xp.take(xp.concat(pair, axis=-1), index, axis=-1) for pair in pairs]

@@ -48,9 +48,7 @@ class _ShownAxes(Axes):
 
 def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
     """Return the user's axes, or those of a new figure of so many inches."""
-    if ax is not None:
-        return ax
-    return new_figure(width, height).add_subplot(axes_class=_ShownAxes)
+    return new_figure(width, height).add_subplot(axes_class=_ShownAxes) if ax is None else ax
 
 
 def inches(ax: Axes) -> tuple[float, float]:

@@ -87,8 +87,7 @@ def plot_loss(history: HistoryLike, ax: Axes | None = None) -> Axes:
         marker="." if len(losses) <= 50 else "",  # a line between few points hides them
     )  # fmt: skip
     if window > 1:
-        label = f"mean of {window:,} steps"
-        ax.plot(middle, mean, color=raw.get_color(), linewidth=2, label=label)
+        ax.plot(middle, mean, color=raw.get_color(), linewidth=2, label=f"mean of {window:,} steps")
     validation = _not_finite_as_nan(np.asarray(history.validation_loss, dtype=np.float64))
     if not np.isnan(validation).all():
         ax.plot(
@@ -100,9 +99,7 @@ def plot_loss(history: HistoryLike, ax: Axes | None = None) -> Axes:
         at = int(np.argmin(finite))
         ax.axvline(at + 1, color="tab:red", linestyle=":", label=f"{losses[at]} at step {at + 1:,}")
 
-    _scale_losses(ax, drawn)
-    _label_steps(ax, "loss")
-    entitle(ax, title_of(history.settings))
+    _dress(ax, drawn, "loss", title_of(history.settings))
     _add_legend_and_box(ax, _box(history, mean))
     return ax
 
@@ -189,10 +186,8 @@ def plot_losses(
         window, steps, mean = _smoothed(_clipped(curve))
         width = 1.5 + 2 * (len(losses) - 1 - i)
         lines += ax.plot(steps, mean, linewidth=width, marker="." if len(curve) == 1 else "")
-    means = [line.get_ydata() for line in lines]
-    _scale_losses(ax, np.concatenate(means))
-    _label_steps(ax, "loss" if window == 1 else f"loss, mean of {window:,} steps")
-    entitle(ax, title)
+    means = np.concatenate([line.get_ydata() for line in lines])
+    _dress(ax, means, "loss" if window == 1 else f"loss, mean of {window:,} steps", title)
     explain(ax, lines, losses)
     return ax
 
@@ -249,26 +244,15 @@ def plot_times(
 
 
 def _three_digits(time: float) -> str:
-    if math.isnan(time):
-        return "no time"
-    return f"{time:,.{0 if time >= 99.5 else 1 if time >= 9.95 else 2}f}"
+    digits = 0 if time >= 99.5 else 1 if time >= 9.95 else 2
+    return "no time" if math.isnan(time) else f"{time:,.{digits}f}"
 
 
 # --- what the pictures share -----------------------------------------------------------------
 
 
-def _label_steps(ax: Axes, loss: str) -> None:
-    ax.margins(x=0.01)
-    ax.set_xlabel("step")
-    ax.set_ylabel(loss)
-    ax.xaxis.set_major_locator(
-        ticker.MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
-    )
-    ax.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
-    ax.grid(alpha=0.3)
-
-
-def _scale_losses(ax: Axes, drawn: np.ndarray) -> None:
+def _dress(ax: Axes, drawn: np.ndarray, label: str, title: str) -> None:
+    """Scale the axis of the losses to what is drawn, and name both axes and the picture."""
     finite = drawn[np.isfinite(drawn)]
     if finite.size:
         low, high = float(finite.min()), float(finite.max())
@@ -276,6 +260,13 @@ def _scale_losses(ax: Axes, drawn: np.ndarray) -> None:
             ax.set_yscale("log")
         elif low >= 0 and ax.get_yscale() != "log":
             ax.set_ylim(bottom=0)
+    ax.margins(x=0.01)
+    ax.set(xlabel="step", ylabel=label)
+    locator = ticker.MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+    ax.grid(alpha=0.3)
+    entitle(ax, title)
 
 
 # --- the numbers -----------------------------------------------------------------------------

@@ -24,9 +24,7 @@ def write(target: Text, text: str, width: int | None = None) -> None:
     target.set_text(text if width is None else wrapped(text, width))
 
 
-def label_ticks(
-    axis: Any, names: Iterable[str], width: int, every: int = 1, **style: Any
-) -> None:
+def label_ticks(axis: Any, names: Iterable[str], width: int, every: int = 1, **style: Any) -> None:
     """Name the positions 0, 1, 2, ... of an axis, or only some of them, as `write` does."""
     families: list[str] = [*font_manager.FontProperties().get_family()]
     labels = {}
@@ -93,10 +91,8 @@ def _fonts_for(missing: frozenset[str]) -> tuple[list[str], frozenset[str]]:
                 font_manager.fontManager.addfont(path)
         found = _coverage(listed, missing)
     fonts = []
-    while found:
+    while any(covered & missing for _, covered in found):
         best, covered = max(found, key=lambda pair: len(pair[1] & missing))
-        if not covered & missing:
-            break
         if best.weight != _NORMAL:
             # Under its own weight alone, matplotlib would complain with each picture.
             listed.append(dataclasses.replace(best, weight=_NORMAL))
@@ -124,7 +120,5 @@ def _coverage(
 
 def _plain(character: str) -> str:
     decomposed = unicodedata.normalize("NFKD", character)
-    return (
-        "".join(c for c in decomposed if c.isascii())
-        or character.encode("ascii", "backslashreplace").decode()
-    )
+    plain = "".join(c for c in decomposed if c.isascii())
+    return plain or character.encode("ascii", "backslashreplace").decode()

@@ -1,9 +1,9 @@
-"""Pictures of what a net does: its classes, its first layer, its mistakes."""
+"""Pictures of what a net does: its classes, its first layer, its mistakes, its gradient."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..arrays import Array, Params
 from ..backend.placement import Placement
 from ..checks import positive_integer
 from ..losses import Output
-from .canvas import axes_or_new, entitle, inches, lettering_of
+from .canvas import axes_or_new, entitle, explain, inches, lettering_of
 from .lettering import drawable, label_ticks, shortened, write
 
 
@@ -44,6 +44,18 @@ class NetLike(Protocol):
     @property
     def batch(self) -> BatchLike:
         """What the net asks of x and t."""
+
+
+class ReportLike(Protocol):
+    """What a picture takes of a gradient check; an `xpnet.GradientReport` has it."""
+
+    @property
+    def verdict(self) -> str:
+        """The result, in a word or two."""
+
+    @property
+    def values(self) -> Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """By parameter: the gradient under test, the central differences, their noise."""
 
 
 def plot_confusion(
@@ -93,12 +105,14 @@ def plot_confusion(
     size, letters = lettering_of(ax)
     for shown, colors in ((right, "Blues"), (~right, "Reds")):
         # Twice the range: numbers stay readable in black.
-        ax.imshow(
-            np.ma.masked_where(~shown, counts), cmap=colors, vmin=0,
-            vmax=2 * max(1, int(counts[shown].max(initial=0))),
-        )  # fmt: skip
+        top = 2 * max(1, int(counts[shown].max(initial=0)))
+        ax.imshow(np.ma.masked_where(~shown, counts), cmap=colors, vmin=0, vmax=top)
     cell = 72 * min(ax.bbox.width, ax.bbox.height) / ax.figure.dpi / n  # points, as font sizes
-    _write_counts(ax, counts, min(size, cell / (0.7 * max(3, len(f"{counts.max():,}")))))
+    number = min(size, cell / (0.7 * max(3, len(f"{counts.max():,}"))))
+    if number >= 4:  # points: nobody can read smaller ones
+        for row, column in np.argwhere(counts):
+            count = f"{counts[row, column]:,}"
+            ax.text(column, row, count, ha="center", va="center", fontsize=number)
     longest = max(2, letters // 5)
     small = min(size, max(6.0, 0.8 * cell))
     every = math.ceil(small / cell)
@@ -110,14 +124,6 @@ def plot_confusion(
     hits = int(np.trace(counts))
     entitle(ax, f"{hits:,} of {len(true):,} right ({100 * hits / len(true):.2f} %)")
     return ax
-
-
-def _write_counts(ax: Axes, counts: np.ndarray, fontsize: float) -> None:
-    if fontsize < 4:  # points: nobody can read them
-        return
-    for row, column in np.argwhere(counts):
-        count = f"{counts[row, column]:,}"
-        ax.text(column, row, count, ha="center", va="center", fontsize=fontsize)
 
 
 def plot_weights(
@@ -165,12 +171,10 @@ def plot_weights(
     # A few large weights would leave the rest pale.
     finite = np.abs(weights[np.isfinite(weights)])
     largest = float(np.quantile(finite, 0.995)) if finite.any() else 1.0
-    picture = ax.imshow(
-        _tiled(images, across)[0], cmap="RdBu_r", vmin=-largest, vmax=largest,
-        interpolation="nearest",
-    )  # fmt: skip
+    picture, _ = _tiled(images, across)
+    shown = ax.imshow(picture, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
     ax.set_axis_off()
-    bar = ax.figure.colorbar(picture, ax=ax, shrink=0.6, pad=0.02, extend="both")
+    bar = ax.figure.colorbar(shown, ax=ax, shrink=0.6, pad=0.02, extend="both")
     bar.ax.tick_params(labelsize=size)
     of = f"the {units:,}" if units <= limit else f"{limit:,} of {units:,}"
     entitle(ax, f"First layer: weights of {of} units")
@@ -178,15 +182,9 @@ def plot_weights(
 
 
 def plot_mistakes(
-    net: NetLike,
-    x: Array,
-    t: Array,
-    ax: Axes | None = None,
-    *,
-    shape: tuple[int, int] | None = None,
-    names: Sequence[str] | None = None,
-    limit: int = 20,
-) -> Axes:
+    net: NetLike, x: Array, t: Array, ax: Axes | None = None, *,
+    shape: tuple[int, int] | None = None, names: Sequence[str] | None = None, limit: int = 20,
+) -> Axes:  # fmt: skip
     r"""Draw the images whose wrong class the net is most sure of.
 
     Below each: what the net says, how sure it is, and what it is.
@@ -255,15 +253,66 @@ def plot_mistakes(
     ax.imshow(picture, cmap="gray_r", interpolation="nearest")
     room = int(0.85 * letters / width * tile) - len("says ")
     for row, (top, left) in zip(worst, corners, strict=True):
-        text = ax.text(
-            left + (columns - 1) / 2, top + rows + 0.3, "", ha="center", va="top", fontsize=size
-        )
-        says, label = (
-            shortened(drawable(names[i], text.get_fontfamily())[0], room)
-            for i in (predicted[row], true[row])
-        )
+        middle, bottom = left + (columns - 1) / 2, top + rows + 0.3
+        text = ax.text(middle, bottom, "", ha="center", va="top", fontsize=size)
+        pair = (drawable(names[i], text.get_fontfamily())[0] for i in (predicted[row], true[row]))
+        says, label = (shortened(name, room) for name in pair)
         write(text, f"says {says}\n{100 * sure[row]:.1f} % sure\nis {label}")
     return ax
+
+
+def plot_gradient_check(report: ReportLike, ax: Axes | None = None) -> Axes:
+    """Scatter the gradient under test against the central differences.
+
+    Right ones lie on the diagonal.
+
+    Parameters
+    ----------
+    report : GradientReport
+        Of `MLP.check_gradient` or `xpnet.check_gradient`.
+    ax : matplotlib.axes.Axes, optional
+        None makes a figure of 6 × 6 inches.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, xpnet
+    >>> from xpnet.plots import plot_gradient_check
+    >>> x = np.asarray([1.0, 2.0])
+    >>> ax = plot_gradient_check(xpnet.check_gradient(lambda x: np.sum(x**2), 2 * x, x))
+    >>> ax.get_title()
+    'Gradient check: passed'
+    """
+    ax = axes_or_new(ax, 6, 6)
+    size, _ = lettering_of(ax)
+    largest, points = 0.0, []
+    for gradient, numerical, _ in report.values.values():
+        across, up = (np.asarray(v, dtype=np.float64).ravel() for v in (numerical, gradient))
+        # Many small points for large arrays, few large ones for small arrays; all can be seen.
+        points += ax.plot(
+            across, up, ".", markersize=max(3, 9 - 2 * math.log10(across.size)), alpha=0.7,
+            rasterized=True, zorder=3 - 1e-6 * across.size,
+        )  # fmt: skip
+        finite = np.abs(np.concatenate([across, up]))
+        largest = max(largest, float(finite[np.isfinite(finite)].max(initial=0.0)))
+    limit = 1.1 * largest or 1.0
+    ax.plot([-limit, limit], [-limit, limit], color="0.5", linewidth=0.8, zorder=0)
+    ax.set(xlim=(-limit, limit), ylim=(-limit, limit), box_aspect=1)
+    ax.set_xlabel("central difference", fontsize=size)
+    ax.set_ylabel("gradient under test", fontsize=size)
+    ax.tick_params(labelsize=size)
+    ax.grid(alpha=0.3)
+    entitle(ax, f"Gradient check: {report.verdict}")
+    if points:
+        for line in explain(ax, points, report.values).get_lines():
+            line.set_markersize(8)
+    return ax
+
+
+# --- what the pictures ask of a net ----------------------------------------------------------
 
 
 def _class_names(net: NetLike, names: Sequence[str] | None) -> list[str]:
@@ -286,8 +335,7 @@ def _predicted(net: NetLike, x: Array, t: Array) -> tuple[np.ndarray, np.ndarray
     to_host = net.placement.to_host
     probabilities = to_host(net.predict(x))
     true = to_host(net.batch.checked_target(t, len(probabilities), read=True))
-    if true.ndim == 2:
-        true = true.argmax(axis=1)
+    true = true.argmax(axis=1) if true.ndim == 2 else true
     predicted = probabilities.argmax(axis=1)
     return true, predicted, probabilities[np.arange(len(predicted)), predicted]
 
@@ -308,19 +356,14 @@ def _image_shape(net: NetLike, shape: tuple[int, int] | None) -> tuple[int, int]
     return rows, columns
 
 
-def _tiled(
-    images: np.ndarray, across: int, below: int = 1
-) -> tuple[np.ndarray, list[tuple[int, int]]]:
+def _tiled(images: np.ndarray, across: int, below: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Return (n, rows, columns) images in one, `across` in a row, and their upper left corners.
 
     Between them is nothing (NaN): one pixel to the right, so many as said below each.
     """
     n, rows, columns = images.shape
-    down = math.ceil(n / across)
-    canvas = np.full((down * (rows + below), across * (columns + 1) - 1), np.nan)
-    corners = []
-    for i, image in enumerate(images):
-        top, left = i // across * (rows + below), i % across * (columns + 1)
-        canvas[top : top + rows, left : left + columns] = image
-        corners.append((top, left))
-    return canvas, corners
+    row, column = np.divmod(np.arange(n), across)
+    canvas = np.full((row[-1] + 1, rows + below, across, columns + 1), np.nan)
+    canvas[row, :rows, column, :columns] = images
+    corners = np.stack([row * (rows + below), column * (columns + 1)], axis=1)
+    return canvas.reshape(-1, across * (columns + 1))[:, :-1], corners
