@@ -94,7 +94,7 @@ ROW = Backend(
     runner=_scan,
     take=lambda array, rows: array.at[rows].get(mode="promise_in_bounds"),
     copy=lambda array, into: array,
-    alone="JAX has its own way to several devices and machines: see jax.distributed and "
+    not_distributed="JAX has its own way to several devices and machines: see jax.distributed and "
     "jax.sharding; xpnet trains on one device of it",
     float64="turn it on before any array is made: set JAX_ENABLE_X64=1 in the environment "
     "or call jax.config.update('jax_enable_x64', True)",

@@ -139,7 +139,7 @@ class Backend:
         From a placement, a step, its state and its data to a function that runs many steps.
     float64
         What to do where the library makes float32 of float64.
-    alone
+    not_distributed
         Why the backend cannot compute in several processes by torch.distributed, and what it
         has instead; empty where it can.
     float64_environment
@@ -164,7 +164,7 @@ class Backend:
     from_host: Callable[[np.ndarray], np.ndarray] = _plain
     copy: Callable[[Array, Array | None], Array] = _copied
     quietly: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
-    alone: str = ""
+    not_distributed: str = ""
     float64: str = "this device has no float64"
     float64_environment: Mapping[str, str] = field(default_factory=dict)
     order: int = 9

@@ -45,6 +45,6 @@ ROW = Backend(
     synchronize=wait_for_nothing,
     runner=loop,
     take=lambda array, rows: sys.modules["array_api_strict"].take(array, rows, axis=0),
-    alone="it is for tests",
+    not_distributed="it is for tests",
     quietly=no_floating_point_warnings,
 )

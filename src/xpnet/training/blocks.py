@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -148,17 +147,12 @@ class Batches:
         self._position = 0
 
 
-@contextlib.contextmanager
-def ahead(blocks: Iterator[T]) -> Iterator[Iterator[T]]:
-    """The same blocks; a thread prepares the next while one is used. It ends with the context."""
+def ahead(blocks: Iterator[T]) -> Generator[T, None, None]:
+    """The same blocks; a thread prepares the next while one is used. It ends with this."""
     from concurrent.futures import ThreadPoolExecutor  # most programs need none
 
     with ThreadPoolExecutor(1, "xpnet-staging") as thread:
-
-        def each() -> Iterator[T]:
+        coming = thread.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
             coming = thread.submit(next, blocks, None)
-            while (block := coming.result()) is not None:
-                coming = thread.submit(next, blocks, None)
-                yield block
-
-        yield each()
+            yield block
