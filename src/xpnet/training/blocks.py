@@ -95,15 +95,10 @@ class Batches:
     """
 
     def __init__(
-        self,
-        n: int,
-        batch_size: int,
-        seed: int | None,
-        *,
-        shuffle: bool | Callable[[], np.ndarray] = True,
-        whole_epochs: bool = False,
+        self, n: int, batch_size: int, seed: int | None, *,
+        shuffle: bool | Callable[[], np.ndarray] = True, whole_epochs: bool = False,
         masks: Masks | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.masks = masks
         self._n, self._batch_size, self._shuffle = n, batch_size, shuffle
         self._lacking = -n % batch_size if whole_epochs else 0

@@ -140,11 +140,8 @@ class Losses:
         if len(losses) == count and zlib.crc32(content) == checksum:
             self.count, self.checksum = count, checksum
             return losses.astype(np.float64)
-        warnings.warn(
-            f"{self.path} is damaged: the losses of the first {count} steps are NaN",
-            CheckpointWarning,
-            stacklevel=2,
-        )
+        text = f"{self.path} is damaged: the losses of the first {count} steps are NaN"
+        warnings.warn(text, CheckpointWarning, stacklevel=2)
         losses = np.full(count, np.nan)
         self.count = self.checksum = 0
         self.append(losses)
@@ -238,6 +235,7 @@ class Resumable:
         self.net, self.order, self.history = net, order, history
         self.tree = {"params": net.params, "slots": slots}
         self.callbacks = [c for c in callbacks if hasattr(c, "state") and hasattr(c, "restore")]
+        self.checkpoints: Checkpoints | None = None
 
     def state(self, position: dict[str, Any] | None = None) -> State:
         """Return all but the losses: arrays, and what JSON can hold.
@@ -248,38 +246,35 @@ class Resumable:
         arrays |= flat(self.history.state(), "history/")
         reason = self.history.reason
         return arrays, {
-            "kind": "checkpoint",
-            "step": self.history.steps,
-            "settings": self.history.settings,
-            "environment": self.history.environment,
+            "kind": "checkpoint", "step": self.history.steps,
+            "settings": self.history.settings, "environment": self.history.environment,
             "order": self.order.state() if position is None else position,
             "callbacks": [callback.state() for callback in self.callbacks],
             # An interrupted run goes on; one that a callback has ended is at its end.
             "stopped": reason.text if reason and reason.kind == "callback" else None,
-        }
+        }  # fmt: skip
 
-    def save(self, checkpoints: Checkpoints, position: dict[str, Any]) -> OSError | None:
-        """Write a checkpoint; say so where it cannot be written, and return the error."""
+    def save(self, position: dict[str, Any]) -> OSError | None:
+        """Write a checkpoint into the open folder; warn where it cannot be, return the error."""
+        if self.checkpoints is None:
+            return None
         arrays, description = self.state(position)
-        losses = checkpoints.losses
+        step, losses = self.history.steps, self.checkpoints.losses
         try:
             losses.append(self.history.loss[losses.count :])
             description["losses"] = {"count": losses.count, "checksum": losses.checksum}
-            checkpoints.save(self.history.steps, arrays, description)
-        except OSError as error:
-            warnings.warn(
-                f"no checkpoint of step {self.history.steps}: {error}; the last good one is kept",
-                CheckpointWarning,
-                stacklevel=6,  # where the user calls `fit`
-            )
+            self.checkpoints.save(step, arrays, description)
+        except OSError as error:  # said where the user calls `fit`
+            text = f"no checkpoint of step {step}: {error}; the last good one is kept"
+            warnings.warn(text, CheckpointWarning, stacklevel=6)
             return error
         return None
 
-    def open(self, checkpoint: Checkpoint | None) -> Checkpoints | None:
-        """Return the checkpoints of a folder; go back to the newest where that is asked."""
+    def open(self, checkpoint: Checkpoint | None) -> None:
+        """Open the folder of the checkpoints; go back to the newest where that is asked."""
         if checkpoint is None:
-            return None
-        checkpoints = Checkpoints(checkpoint.folder)
+            return
+        self.checkpoints = checkpoints = Checkpoints(checkpoint.folder)
         if not checkpoint.resume and checkpoints.files():
             raise FileExistsError(
                 f"{checkpoint.folder} has checkpoints of a training: resume=True goes on from "
@@ -295,7 +290,6 @@ class Resumable:
             except KeyError as error:
                 folder = checkpoints.folder
                 raise FileError(f"{folder}: expected {error} in a checkpoint") from error
-        return checkpoints
 
     def take_over(
         self, arrays: dict[str, np.ndarray], saved: dict[str, Any], losses: np.ndarray, whose: str
@@ -326,10 +320,9 @@ class Resumable:
     def _warn_of_another_place(self, was: dict[str, Any]) -> None:
         here = self.history.environment.get
         changed = [f"{key} {v}, now {here(key)}" for key, v in was.items() if v != here(key)]
-        if changed:
-            warnings.warn(
-                f"the checkpoint was written elsewhere ({'; '.join(changed)}): losses may differ "
-                "in their last digits from those of an undisturbed run",
-                CheckpointWarning,
-                stacklevel=7,  # where the user calls `fit`
-            )
+        text = (
+            f"the checkpoint was written elsewhere ({'; '.join(changed)}): losses may differ "
+            "in their last digits from those of an undisturbed run"
+        )
+        if changed:  # said where the user calls `fit`
+            warnings.warn(text, CheckpointWarning, stacklevel=7)

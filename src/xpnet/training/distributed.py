@@ -25,7 +25,7 @@ import numpy as np
 from ..arrays import Params
 from ..backend.placement import BackendNotAvailable, Placement, first_line
 from ..backend.table import placement_of
-from .checkpoint import Checkpoint, Checkpoints, Resumable
+from .checkpoint import Checkpoint, Resumable, State
 from .history import Reason
 
 # Seconds to wait for another rank; XPNET_TIMEOUT in the environment sets another number.
@@ -90,12 +90,9 @@ class OneProcess:
         """Return the reason to stop of the first rank that has one, None where none has."""
         return reason
 
-    def begin(self, training: Resumable, checkpoint: Checkpoint | None) -> Checkpoints | None:
-        """Let rank 0 open the checkpoints; let every rank begin from the state of rank 0.
-
-        Returns what was opened, None on the other ranks.
-        """
-        return training.open(checkpoint)
+    def begin(self, training: Resumable, checkpoint: Checkpoint | None) -> None:
+        """Let rank 0 open the checkpoints; let every rank begin from the state of rank 0."""
+        training.open(checkpoint)
 
 
 class Group(OneProcess):
@@ -146,16 +143,13 @@ class Group(OneProcess):
         words = [] if reason is None else [reason.kind, reason.text]
         return Reason(*json.loads(self._broadcast(json.dumps(words).encode(), who)))
 
-    def begin(self, training: Resumable, checkpoint: Checkpoint | None) -> Checkpoints | None:
-        """Let rank 0 open the checkpoints; let every rank begin from the state of rank 0.
-
-        Returns what was opened, None on the other ranks.
-        """
-        opened, error, content = None, None, b""
+    def begin(self, training: Resumable, checkpoint: Checkpoint | None) -> None:
+        """Let rank 0 open the checkpoints; let every rank begin from the state of rank 0."""
+        error, content = None, b""
         try:
             if self.rank == 0:
-                opened = training.open(checkpoint)
-                content = _packed(*training.state(), training.history.loss)
+                training.open(checkpoint)
+                content = _packed(training.state(), training.history.loss)
             content = self._broadcast(content, 0)
             if self.rank != 0 and content:
                 training.take_over(*_unpacked(content), "rank 0 is in")
@@ -171,7 +165,6 @@ class Group(OneProcess):
             raise error
         if reason is not None:
             raise DistributedError(reason.text)
-        return opened
 
     def _broadcast(self, content: bytes, source: int) -> bytes:
         size = self._on_host(self._dist.broadcast, np.asarray([len(content)]), src=source)[0]
@@ -313,11 +306,9 @@ def _timeout() -> float:
     return seconds
 
 
-def _packed(
-    arrays: dict[str, np.ndarray], description: dict[str, Any], losses: np.ndarray
-) -> bytes:
+def _packed(state: State, losses: np.ndarray) -> bytes:
     """Return the state of a training as bytes, without pickling."""
-    file = io.BytesIO()
+    (arrays, description), file = state, io.BytesIO()
     text = json.dumps([description, list(arrays)]).encode()
     np.savez(file, np.frombuffer(text, dtype=np.uint8), losses, *arrays.values())
     return file.getvalue()

@@ -38,8 +38,7 @@ class NonFiniteLoss(FloatingPointError):
 
     def __init__(self, message: str, step: int, history: History) -> None:
         super().__init__(message)
-        self.step = step
-        self.history = history
+        self.step, self.history = step, history
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception's own passes the message alone, and whoever waits for another process waits
@@ -89,13 +88,9 @@ class Session:
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        watch: Watch,
-        *,
-        distributed: bool = False,
+        self, plan: Plan, watch: Watch, *, distributed: bool = False,
         optimizer_state: dict[str, Any] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.plan, self.watch = plan, watch
         net = plan.net
         self._group = self._joined(distributed)
@@ -114,7 +109,7 @@ class Session:
             whole_epochs=plan.whole_epochs, masks=plan.masks(),
         )  # fmt: skip
         self._resumable = Resumable(net, slots, self._order, self.history, self._callbacks)
-        self._checkpoints = self._group.begin(self._resumable, watch.checkpoint)
+        self._group.begin(self._resumable, watch.checkpoint)
         self.history.reserve(plan.total)
         self._share = self._group.share(plan.batch_size)
         self._weight = (self._share.stop - self._share.start) / plan.batch_size
@@ -131,8 +126,9 @@ class Session:
         """Return the group of ranks that this process is one of, or raise."""
         plan = self.plan
         if callable(plan.shuffle) and self.watch.checkpoint is not None:
-            text = "an order of your own (shuffle) cannot be resumed: leave checkpoint out"
-            raise ValueError(text)
+            raise ValueError(
+                "an order of your own (shuffle) cannot be resumed: leave checkpoint out"
+            )
         if distributed and plan.weighted:
             raise ValueError("distributed=True does not take sample_weight")
         group = join(plan.net.placement) if distributed else OneProcess()
@@ -237,18 +233,15 @@ class Session:
         self._optimizer_state.clear()  # what the optimizer remembers is of no use either
         bad = done + int(np.flatnonzero(~np.isfinite(losses))[0])
         history.truncate(bad + 1)
-        raise NonFiniteLoss(
+        text = (
             f"the loss became {losses[bad - done]} at step {bad + 1}; the parameters are those "
-            f"after step {done}. A smaller learning_rate may help",
-            bad + 1,
-            history,
+            f"after step {done}. A smaller learning_rate may help"
         )
+        raise NonFiniteLoss(text, bad + 1, history)
 
     def _save(self, checkpoint: Checkpoint, position: dict[str, Any]) -> None:
         """Write a checkpoint; where it cannot be written, the run may end."""
-        history, error = self.history, None
-        if self._checkpoints is not None:
-            error = self._resumable.save(self._checkpoints, position)
+        history, error = self.history, self._resumable.save(position)
         if checkpoint.errors == "stop" and history.reason is None:
             text = f"no checkpoint could be written after step {history.steps}: {error}"
             history.reason = self._group.agree(Reason("checkpoint", text) if error else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,8 +15,6 @@ from ..backend.table import place
 from ..datasets.on_disk import RowsOnDisk, on_disk, refuse_other_rows, take_rows
 from ..network.batch import Batch
 from ..network.net import Network
-
-T = TypeVar("T")
 
 # A block on the host, as it is read and as the net takes it, is at most about this large.
 BLOCK_BYTES = 64 * 2**20
