@@ -194,8 +194,9 @@ class Watch:
         if not isinstance(self.callbacks, Iterable):
             raise TypeError(f"callbacks must be a sequence, not {type(self.callbacks).__name__}")
         if not isinstance(self.checkpoint, Checkpoint | None):
-            came = type(self.checkpoint).__name__
-            raise TypeError(f"checkpoint must be a Checkpoint, not {came}")
+            raise TypeError(
+                f"checkpoint must be a Checkpoint, not {type(self.checkpoint).__name__}"
+            )
         callbacks = [checks.function(c, "every entry of callbacks") for c in self.callbacks]
         object.__setattr__(self, "callbacks", callbacks)
 
