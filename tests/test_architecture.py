@@ -27,7 +27,7 @@ NAMED = {"training/distributed.py": {"torch"}}
 # inside functions and under TYPE_CHECKING too. So there is no circle, among files or wings.
 ROOMS = [
     "_version", "checks", "arrays", "files", "markup",
-    "functions", "losses", "optimizers", "layers",
+    "functions", "loss_changes", "losses", "optimizers", "layers",
     "backend/placement", "backend/host", "backend/torch", "backend/cupy", "backend/jax",
     "backend/strict", "backend/table", "backend/__init__",
     "plots/lettering", "plots/canvas", "plots/curves", "plots/nets", "plots/__init__",
@@ -49,7 +49,8 @@ ROOMS = [
     "cli/__init__", "__main__",
 ]
 ARITHMETIC = {
-    "arrays", "functions", "losses", "optimizers", "gradients/numerical", "gradients/structured",
+    "arrays", "functions", "loss_changes", "losses", "optimizers", "gradients/numerical",
+    "gradients/structured",
 }
 
 

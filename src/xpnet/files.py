@@ -264,10 +264,10 @@ def _difference(
 ) -> str | None:
     """What is not in the file as it should be, None where all is."""
     try:
-        found, told = _read(file, Path("it"))
+        found, described = _read(file, Path("it"))
     except FileError as error:
         return str(error)
-    if told != description:
+    if described != description:
         return "the description"
     if found.keys() != arrays.keys():
         return "the names"

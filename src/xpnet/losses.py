@@ -8,29 +8,26 @@ Recognition and Machine Learning* (2006), section 4.3.6, 'Canonical link functio
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import unwrap
 from types import ModuleType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from array_api_compat import device, is_lazy_array
 
-from .arrays import (
-    Array,
-    array_namespace,
-    floating_namespace,
-    is_array,
-    is_kind,
-    refuse_other_than_array,
-)
-from .checks import finite_number, positive_integer
+from . import arrays
+from .arrays import Array, array_namespace
+from .checks import positive_integer
 from .functions import sigmoid, softmax
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from .loss_changes import (
+    checked_loss,
+    half_poisson_deviance_change,
+    half_squared_error_change,
+    sigmoid_cross_entropy_change,
+    softmax_cross_entropy_change,
+)
 
 
 def cross_entropy_error(y: Array, t: Array) -> Array:
@@ -67,12 +64,12 @@ def cross_entropy_error(y: Array, t: Array) -> Array:
     >>> round(float(cross_entropy_error(y, np.asarray([0, 1]))), 6)
     0.490414
     """
-    xp = floating_namespace(y, "y")
+    xp = arrays.floating_namespace(y, "y")
     if y.ndim not in (1, 2) or 0 in y.shape:
         raise ValueError(
             f"y must have shape (classes,) or (n, classes), none of them 0; not {tuple(y.shape)}"
         )
-    if not is_array(t):
+    if not arrays.is_array(t):
         # A plain number is the index of a single sample, as in the reference.
         if isinstance(t, int) and not isinstance(t, bool) and y.ndim == 1:
             t = xp.asarray(t, device=device(y))
@@ -81,9 +78,9 @@ def cross_entropy_error(y: Array, t: Array) -> Array:
     if array_namespace(t) is not xp:
         came = array_namespace(t).__name__
         raise TypeError(f"t is an array of {came}; y is one of {xp.__name__}")
-    if t.shape == y.shape and is_kind(xp, t.dtype, ("bool", "integral", "real floating")):
+    if t.shape == y.shape and arrays.is_kind(xp, t.dtype, ("bool", "integral", "real floating")):
         target = xp.astype(t, y.dtype, copy=False)
-    elif t.shape == y.shape[:-1] and is_kind(xp, t.dtype, "integral"):
+    elif t.shape == y.shape[:-1] and arrays.is_kind(xp, t.dtype, "integral"):
         target = one_hot(t, y.shape[-1], y.dtype)
         if not is_lazy_array(target) and xp.any(xp.isnan(target)):
             raise ValueError(f"t has labels outside 0 to {y.shape[-1] - 1}")
@@ -125,62 +122,14 @@ def one_hot(labels: Array, classes: int, dtype: Any) -> Array:
     array([[0., 1.],
            [1., 0.]])
     """
-    refuse_other_than_array(labels, "labels")
+    arrays.refuse_other_than_array(labels, "labels")
     xp = array_namespace(labels)
-    if not is_kind(xp, labels.dtype, "integral"):
+    if not arrays.is_kind(xp, labels.dtype, "integral"):
         raise TypeError(f"labels must be an array of integers, not {labels.dtype}")
     if not (dtype == xp.float32 or dtype == xp.float64):
         raise TypeError(f"dtype must be float32 or float64 of {xp.__name__}, not {dtype!r:.100}")
     rows = index_rows(xp, labels, positive_integer(classes, "classes"), dtype)
     return xp.where(xp.any(rows > 0, axis=-1, keepdims=True), rows, xp.nan)
-
-
-def _checked(loss: Callable[P, R]) -> Callable[P, R]:
-    """Refuse arrays that are none, or do not go together; `_unchecked` gives the bare loss."""
-    signature = inspect.signature(loss)
-
-    @functools.wraps(loss)
-    def checking(*args: P.args, **kwargs: P.kwargs) -> R:
-        _refuse_rows(**signature.bind(*args, **kwargs).arguments)
-        return loss(*args, **kwargs)
-
-    return checking
-
-
-def _unchecked(loss: Callable[P, R]) -> Callable[P, R]:
-    bare: Callable[P, R] = loss.__wrapped__  # type: ignore[attr-defined]
-    return bare
-
-
-def _refuse_rows(logits: Array, target: Array, **others: Any) -> None:
-    """Raise where the arguments of a loss are not what its docstring says."""
-    xp = floating_namespace(logits, "logits")
-    if logits.ndim != 2 or 0 in logits.shape:
-        raise ValueError(
-            f"logits must have shape (n, outputs), none of them 0; not {tuple(logits.shape)}"
-        )
-    arrays = {"target": (target, tuple(logits.shape))}
-    if "moves" in others:
-        moves = others["moves"]
-        k = moves.shape[-1] if is_array(moves) and moves.ndim == 3 else "k"
-        arrays["moves"] = (moves, (*logits.shape, k))
-    if others.get("weights") is not None:
-        arrays["weights"] = (others["weights"], (logits.shape[0], 1))
-    for name, (array, shape) in arrays.items():
-        if floating_namespace(array, name) is not xp:
-            came = array_namespace(array).__name__
-            raise TypeError(f"{name} is an array of {came}; logits are one of {xp.__name__}")
-        if array.dtype != logits.dtype:
-            raise TypeError(f"{name} is {array.dtype}; logits are {logits.dtype}")
-        if tuple(array.shape) != shape:
-            wanted = str(shape).replace("'", "")
-            raise ValueError(f"{name} must have shape {wanted}, not {tuple(array.shape)}")
-    scale = others.get("scale", 1.0)
-    if is_array(scale):
-        if scale.ndim:
-            raise ValueError(f"scale must be a number or 0-d, not of shape {tuple(scale.shape)}")
-    else:
-        finite_number(scale, "scale", minimum=-math.inf)
 
 
 def index_rows(xp: ModuleType, labels: Array, classes: int, dtype: Any) -> Array:
@@ -190,7 +139,7 @@ def index_rows(xp: ModuleType, labels: Array, classes: int, dtype: Any) -> Array
     return xp.astype(labels[..., None] == columns, dtype)
 
 
-@_checked
+@checked_loss
 def softmax_cross_entropy(
     logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
 ) -> tuple[Array, Array]:
@@ -236,7 +185,7 @@ def softmax_cross_entropy(
     return loss, _weighted(y, weights)
 
 
-@_checked
+@checked_loss
 def sigmoid_cross_entropy(
     logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
 ) -> tuple[Array, Array]:
@@ -281,7 +230,7 @@ def sigmoid_cross_entropy(
     return _total(xp, terms, weights) / n, _weighted(y, weights)
 
 
-@_checked
+@checked_loss
 def half_squared_error(
     logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
 ) -> tuple[Array, Array]:
@@ -319,7 +268,7 @@ def half_squared_error(
     return loss, _weighted(error, weights)
 
 
-@_checked
+@checked_loss
 def half_poisson_deviance(
     logits: Array, target: Array, scale: Any = 1.0, weights: Array | None = None
 ) -> tuple[Array, Array]:
@@ -380,132 +329,6 @@ def _weighted(gradient: Array, weights: Array | None) -> Array:
     return gradient
 
 
-@_checked
-def softmax_cross_entropy_change(logits: Array, target: Array, moves: Array) -> Array:
-    """Change of each row's `softmax_cross_entropy` when its logits move, without cancellation.
-
-    With p = softmax(a), u_k = Δ_k - Σ_m t_m Δ_m:  loss(a + Δ) - loss(a) = log Σ_k p_k exp(Δ_k)
-    - Σ_m t_m Δ_m = log(1 + Σ_k p_k (exp(u_k) - 1)). The losses themselves, large beside their
-    difference, never appear; and the u of the label's own class is exactly 0, so that the
-    digits remain where p is almost 1 there.
-
-    Parameters
-    ----------
-    logits : array, (n, classes), floating point
-    target : array, (n, classes), same dtype
-    moves : array, (n, classes, k), same dtype
-        k ways in which each row's logits may move, none by more than about 5: the moves of
-        a central difference are small, and e to the power of large ones cancels.
-
-    Returns
-    -------
-    array, (n, k)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> a, t = np.asarray([[0.0, 0.0]]), np.asarray([[1.0, 0.0]])
-    >>> softmax_cross_entropy_change(a, t, np.asarray([[[1e-20], [0.0]]]))
-    array([[-5.e-21]])
-    """
-    xp = array_namespace(logits)
-    u = moves - target[:, None, :] @ moves
-    change = softmax(logits)[:, None, :] @ xp.expm1(u)
-    return xp.log1p(change[:, 0, :])
-
-
-@_checked
-def sigmoid_cross_entropy_change(logits: Array, target: Array, moves: Array) -> Array:
-    """Change of each row's `sigmoid_cross_entropy` when its logits move, without cancellation.
-
-    With p = sigmoid(a): loss(a + Δ) - loss(a) = Σ_k (1 - t_k) log(1 + p_k (exp(Δ_k) - 1))
-    + t_k log(1 + (1 - p_k) (exp(-Δ_k) - 1)).
-
-    Parameters
-    ----------
-    logits : array, (n, labels), floating point
-    target : array, (n, labels), same dtype
-    moves : array, (n, labels, k), same dtype
-        k ways in which each row's logits may move, none by more than about 5: the moves of
-        a central difference are small, and e to the power of large ones cancels.
-
-    Returns
-    -------
-    array, (n, k)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> a, t = np.asarray([[0.0]]), np.asarray([[1.0]])
-    >>> sigmoid_cross_entropy_change(a, t, np.asarray([[[1e-20]]]))
-    array([[-5.e-21]])
-    """
-    xp = array_namespace(logits)
-    up = xp.log1p(sigmoid(logits)[:, :, None] * xp.expm1(moves))
-    down = xp.log1p(sigmoid(-logits)[:, :, None] * xp.expm1(-moves))
-    change = (1.0 - target)[:, None, :] @ up
-    change += target[:, None, :] @ down
-    return change[:, 0, :]
-
-
-@_checked
-def half_squared_error_change(logits: Array, target: Array, moves: Array) -> Array:
-    """Change of each row's `half_squared_error` when its outputs move: Σ_k Δ_k (a_k - t_k + Δ_k/2).
-
-    Parameters
-    ----------
-    logits : array, (n, outputs), floating point
-    target : array, (n, outputs), same dtype
-    moves : array, (n, outputs, k), same dtype
-        k ways in which each row's outputs may move.
-
-    Returns
-    -------
-    array, (n, k)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> a, t = np.asarray([[3.0]]), np.asarray([[1.0]])
-    >>> half_squared_error_change(a, t, np.asarray([[[1e-20]]]))
-    array([[2.e-20]])
-    """
-    xp = array_namespace(logits)
-    change = 0.5 * moves
-    change += (logits - target)[:, :, None]
-    change *= moves
-    return xp.sum(change, axis=1)
-
-
-@_checked
-def half_poisson_deviance_change(logits: Array, target: Array, moves: Array) -> Array:
-    """Change of each row's `half_poisson_deviance`: Σ_k exp(a_k) (exp(Δ_k) - 1) - t_k Δ_k.
-
-    Parameters
-    ----------
-    logits : array, (n, outputs), floating point
-    target : array, (n, outputs), same dtype
-    moves : array, (n, outputs, k), same dtype
-        k ways in which each row's logits may move, none by so much that its exponential
-        overflows.
-
-    Returns
-    -------
-    array, (n, k)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> a, t = np.asarray([[0.0]]), np.asarray([[3.0]])
-    >>> half_poisson_deviance_change(a, t, np.asarray([[[1e-20]]]))
-    array([[-2.e-20]])
-    """
-    xp = array_namespace(logits)
-    change = xp.exp(logits)[:, :, None] * xp.expm1(moves)
-    change -= target[:, :, None] * moves
-    return xp.sum(change, axis=1)
-
-
 @dataclass(frozen=True)
 class Output:
     """An output layer: the link from logits to predictions, and the loss that goes with it.
@@ -554,38 +377,21 @@ OUTPUTS: dict[str, Output] = {
     row.name: row
     for row in (
         Output(
-            "softmax",
-            softmax,
-            _unchecked(softmax_cross_entropy),
-            _unchecked(softmax_cross_entropy_change),
-            _same_class,
-            0.0,
-            1.0,
-            True,
+            "softmax", softmax, unwrap(softmax_cross_entropy),
+            unwrap(softmax_cross_entropy_change), _same_class, 0.0, 1.0, True,
         ),
         Output(
-            "sigmoid",
-            sigmoid,
-            _unchecked(sigmoid_cross_entropy),
-            _unchecked(sigmoid_cross_entropy_change),
-            _same_labels,
-            0.0,
-            1.0,
+            "sigmoid", sigmoid, unwrap(sigmoid_cross_entropy),
+            unwrap(sigmoid_cross_entropy_change), _same_labels, 0.0, 1.0,
         ),
         Output(
-            "identity",
-            lambda logits: logits,
-            _unchecked(half_squared_error),
-            _unchecked(half_squared_error_change),
+            "identity", lambda logits: logits, unwrap(half_squared_error),
+            unwrap(half_squared_error_change),
         ),
         Output(
-            "exp",
-            lambda logits: array_namespace(logits).exp(logits),
-            _unchecked(half_poisson_deviance),
-            _unchecked(half_poisson_deviance_change),
-            None,
-            0.0,
-            math.inf,
+            "exp", lambda logits: array_namespace(logits).exp(logits),
+            unwrap(half_poisson_deviance), unwrap(half_poisson_deviance_change),
+            None, 0.0, math.inf,
         ),
     )
-}
+}  # fmt: skip

@@ -120,7 +120,7 @@ class Momentum(Optimizer):
 
 
 @dataclass(frozen=True)
-class Nesterov(Optimizer):
+class Nesterov(Momentum):
     """Nesterov momentum: v ← μ v - η g; W ← W + μ v - η g.
 
     The form of Sutskever et al., *On the importance of initialization and momentum in deep
@@ -136,13 +136,6 @@ class Nesterov(Optimizer):
     >>> Nesterov()
     Nesterov(momentum=0.9)
     """
-
-    momentum: float = 0.9
-    slot_names: ClassVar[tuple[str, ...]] = ("velocity",)
-    folds_rate: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        below_one(self.momentum, "momentum")
 
     def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
         """Move by one step; see `Optimizer.update`."""
@@ -192,11 +185,8 @@ class Adam(Optimizer):
         # With M = m / (1 - β1), V = v / (1 - β2), c1 = 1 - β1ᵗ, c2 = 1 - β2ᵗ:
         # η m̂ / (√v̂ + ε) = [η (1 - β1) / c1 · √(c2 / (1 - β2))] M / (√V + ε √(c2 / (1 - β2))).
         root = np.sqrt((1.0 - self.beta_2**steps) / (1.0 - self.beta_2))
-        numbers = np.empty((len(steps), 3))
-        numbers[:, 0] = learning_rates
-        numbers[:, 1] = learning_rates * (1.0 - self.beta_1) / (1.0 - self.beta_1**steps) * root
-        numbers[:, 2] = self.epsilon * root
-        return numbers
+        rates = learning_rates * (1.0 - self.beta_1) / (1.0 - self.beta_1**steps) * root
+        return np.column_stack([learning_rates, rates, self.epsilon * root])
 
     def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
         """Move by one step; see `Optimizer.update`."""
@@ -255,11 +245,9 @@ class AdamW(Adam):
 # One row is all that an optimizer needs: `fit`, the command line and the tests read it.
 OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "sgd": SGD,
-    "momentum": Momentum,
-    "nesterov": Nesterov,
-    "adam": Adam,
-    "adamw": AdamW,
-}
+    "momentum": Momentum, "nesterov": Nesterov,
+    "adam": Adam, "adamw": AdamW,
+}  # fmt: skip
 
 
 # --- schedules: from step numbers, counted from 0, to learning rates ---------------------------

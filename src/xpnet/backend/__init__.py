@@ -4,15 +4,6 @@ from .placement import Backend, BackendInfo, BackendNotAvailable, DeviceInfo, Pl
 from .table import BACKENDS, FOR_TESTS, backend_of, backends, place, placement_of
 
 __all__ = [
-    "BACKENDS",
-    "FOR_TESTS",
-    "Backend",
-    "BackendInfo",
-    "BackendNotAvailable",
-    "DeviceInfo",
-    "Placement",
-    "backend_of",
-    "backends",
-    "place",
-    "placement_of",
-]
+    "BACKENDS", "FOR_TESTS", "Backend", "BackendInfo", "BackendNotAvailable", "DeviceInfo",
+    "Placement", "backend_of", "backends", "place", "placement_of",
+]  # fmt: skip

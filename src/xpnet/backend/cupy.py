@@ -25,38 +25,21 @@ def _device(xp: ModuleType, device: Any) -> Any:
 def _devices(xp: ModuleType) -> list[DeviceInfo]:
     runtime = xp.cuda.runtime
     version = runtime.runtimeGetVersion()
+    cuda = f"{version // 1000}.{version % 1000 // 10}"
     found = []
     for i in range(runtime.getDeviceCount()):
         gpu = runtime.getDeviceProperties(i)
-        found.append(
-            DeviceInfo(
-                f"cuda:{i}",
-                gpu["name"].decode(),
-                gpu["totalGlobalMem"],
-                nvidia_driver(),
-                f"{version // 1000}.{version % 1000 // 10}",
-            )
-        )
+        name, memory = gpu["name"].decode(), gpu["totalGlobalMem"]
+        found.append(DeviceInfo(f"cuda:{i}", name, memory, nvidia_driver(), cuda))
     if not found:
         raise BackendNotAvailable("no CUDA device")
     return found
 
 
-def _synchronize(device: Any) -> None:
-    device.synchronize()
-
-
 ROW = Backend(
-    name="cupy",
-    package="cupy",
-    namespace="array_api_compat.cupy",
-    order=1,
+    name="cupy", package="cupy", namespace="array_api_compat.cupy", order=1,
     install="python -m pip install 'xpnet[cupy]' (CUDA 12) or 'xpnet[cupy-cuda13]'",
-    device=_device,
-    devices=_devices,
-    to_host=lambda array: np.asarray(array.get()),
-    readable=lambda array: False,
-    synchronize=_synchronize,
-    runner=loop,
-    take=lambda array, rows: array.take(rows, axis=0),
-)
+    device=_device, devices=_devices, synchronize=lambda device: device.synchronize(),
+    to_host=lambda array: np.asarray(array.get()), readable=lambda array: False,
+    runner=loop, take=lambda array, rows: array.take(rows, axis=0),
+)  # fmt: skip

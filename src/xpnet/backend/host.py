@@ -19,12 +19,10 @@ from .placement import Arrays, Backend, DeviceInfo, Placement, Runner, Step
 @functools.cache
 def cpu_name() -> str:
     """Return the name of the processor, as far as the system tells."""
-    try:
+    with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 
@@ -66,11 +64,7 @@ def wait_for_nothing(device: Any) -> None:
 
 
 def loop(
-    placement: Placement,
-    step: Step,
-    state: dict[str, Any],
-    data: Arrays,
-    recordable: bool = True,
+    placement: Placement, step: Step, state: dict[str, Any], data: Arrays, recordable: bool = True
 ) -> Runner:
     """Steps one after the other; what any library can do."""
 
@@ -88,18 +82,10 @@ def loop(
 
 
 ROW = Backend(
-    name="numpy",
-    package="numpy",
-    namespace="array_api_compat.numpy",
-    order=0,
+    name="numpy", package="numpy", namespace="array_api_compat.numpy", order=0,
     install="python -m pip install numpy",
-    device=_device,
-    devices=host_devices,
-    to_host=np.asarray,
-    readable=lambda array: True,
-    synchronize=wait_for_nothing,
-    runner=loop,
-    take=lambda array, rows: array.take(rows, axis=0),
-    from_host=lambda host: host,
+    device=_device, devices=host_devices, synchronize=wait_for_nothing,
+    from_host=lambda host: host, to_host=np.asarray, readable=lambda array: True,
+    runner=loop, take=lambda array, rows: array.take(rows, axis=0),
     quietly=no_floating_point_warnings,
-)
+)  # fmt: skip

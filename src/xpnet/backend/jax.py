@@ -23,15 +23,14 @@ def _device(xp: ModuleType, device: Any) -> Any:
 def _devices(xp: ModuleType) -> list[DeviceInfo]:
     jax = sys.modules["jax"]
     found = []
-    kinds = dict.fromkeys([jax.default_backend(), "cpu"])
-    numbered = [(kind, *pair) for kind in kinds for pair in enumerate(jax.devices(kind))]
-    for kind, number, device in numbered:
-        name = f"{kind}:{number}"
-        if device.platform == "cpu":
-            found.append(DeviceInfo(name, cpu_name()))
-        else:
-            limit = (device.memory_stats() or {}).get("bytes_limit")
-            found.append(DeviceInfo(name, device.device_kind, limit, nvidia_driver()))
+    for kind in dict.fromkeys([jax.default_backend(), "cpu"]):
+        for number, device in enumerate(jax.devices(kind)):
+            name = f"{kind}:{number}"
+            if device.platform == "cpu":
+                found.append(DeviceInfo(name, cpu_name()))
+            else:
+                limit = (device.memory_stats() or {}).get("bytes_limit")
+                found.append(DeviceInfo(name, device.device_kind, limit, nvidia_driver()))
     return found
 
 
@@ -55,7 +54,7 @@ def _scan(
 
     def block(
         state: dict[str, Any], data: Arrays, inputs: Arrays, coefficients: Array, one: Array
-    ) -> tuple[dict[str, Any], Array]:
+    ) -> Any:
         def body(carry: dict[str, Any], now: tuple[Arrays, Array]) -> tuple[Any, Array]:
             carry = jax.tree.map(lambda array: array, carry)  # a new dict, to write to
             loss = step(carry, data, *now)
@@ -63,8 +62,7 @@ def _scan(
             # two operations, and an update may have one: this makes it two, and changes no value.
             return jax.tree.map(lambda array: array * one, carry), loss
 
-        new, losses = jax.lax.scan(body, state, (inputs, coefficients))
-        return new, losses
+        return jax.lax.scan(body, state, (inputs, coefficients))
 
     compiled = jax.jit(block)
     one = placement.floats(np.ones(()))
@@ -81,22 +79,15 @@ def _scan(
 
 
 ROW = Backend(
-    name="jax",
-    package="jax",
-    namespace="jax.numpy",
-    order=3,
+    name="jax", package="jax", namespace="jax.numpy", order=3,
     install="python -m pip install 'xpnet[jax]'",
-    device=_device,
-    devices=_devices,
-    to_host=np.asarray,
-    readable=_readable,
-    synchronize=_synchronize,
-    runner=_scan,
-    take=lambda array, rows: array.at[rows].get(mode="promise_in_bounds"),
+    device=_device, devices=_devices, synchronize=_synchronize,
+    to_host=np.asarray, readable=_readable,
+    runner=_scan, take=lambda array, rows: array.at[rows].get(mode="promise_in_bounds"),
     copy=lambda array, into: array,
-    alone="JAX has its own way to several devices and machines: see jax.distributed and "
+    not_distributed="JAX has its own way to several devices and machines: see jax.distributed and "
     "jax.sharding; xpnet trains on one device of it",
     float64="turn it on before any array is made: set JAX_ENABLE_X64=1 in the environment "
     "or call jax.config.update('jax_enable_x64', True)",
     float64_environment={"JAX_ENABLE_X64": "1"},
-)
+)  # fmt: skip

@@ -40,14 +40,10 @@ class DeviceInfo:
     cuda: str | None = None
 
     def __str__(self) -> str:
-        parts = [self.name]
-        if self.memory:
-            parts.append(f"{self.memory / 2**30:.1f} GiB")
-        if self.driver:
-            parts.append(f"driver {self.driver}")
-        if self.cuda:
-            parts.append(f"CUDA {self.cuda}")
-        return f"{self.id}: {', '.join(parts)}"
+        memory = f", {self.memory / 2**30:.1f} GiB" if self.memory else ""
+        driver = f", driver {self.driver}" if self.driver else ""
+        cuda = f", CUDA {self.cuda}" if self.cuda else ""
+        return f"{self.id}: {self.name}{memory}{driver}{cuda}"
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ class Backend:
         From a placement, a step, its state and its data to a function that runs many steps.
     float64
         What to do where the library makes float32 of float64.
-    alone
+    not_distributed
         Why the backend cannot compute in several processes by torch.distributed, and what it
         has instead; empty where it can.
     float64_environment
@@ -164,7 +160,7 @@ class Backend:
     from_host: Callable[[np.ndarray], np.ndarray] = _plain
     copy: Callable[[Array, Array | None], Array] = _copied
     quietly: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
-    alone: str = ""
+    not_distributed: str = ""
     float64: str = "this device has no float64"
     float64_environment: Mapping[str, str] = field(default_factory=dict)
     order: int = 9
@@ -188,8 +184,8 @@ class Backend:
     def info(self) -> BackendInfo:
         """What this machine can run of it, or why not."""
         try:
-            devices = self.devices(self.load())
-            return BackendInfo(self.name, self.version, tuple(devices))
+            devices = tuple(self.devices(self.load()))
+            return BackendInfo(self.name, self.version, devices)
         except Exception as error:  # a driver may fail with any error of its own
             return BackendInfo(self.name, self.version, (), first_line(error))
 
@@ -320,13 +316,11 @@ class Placement:
     def device_info(self) -> DeviceInfo:
         """What is known about the device."""
         name = str(self.device)
-        try:
+        with contextlib.suppress(Exception):  # a description must not stop a run
             for info in self.backend.devices(self.xp):
                 # Libraries spell a device in several ways.
                 if self.backend.device(self.xp, info.id) == self.device:
                     return info
-        except Exception:  # a description must not stop a run
-            pass
         return DeviceInfo(name, name)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, array_namespace
 from .host import loop, no_floating_point_warnings, wait_for_nothing
 from .placement import Backend, DeviceInfo
 
@@ -33,18 +33,10 @@ def _readable(array: Array) -> bool:
 
 
 ROW = Backend(
-    name="array_api_strict",
-    package="array_api_strict",
-    namespace="array_api_strict",
-    for_tests=True,
+    name="array_api_strict", package="array_api_strict", namespace="array_api_strict",
     install="python -m pip install array-api-strict",
-    device=_device,
-    devices=_devices,
-    to_host=_to_host,
-    readable=_readable,
-    synchronize=wait_for_nothing,
-    runner=loop,
-    take=lambda array, rows: sys.modules["array_api_strict"].take(array, rows, axis=0),
-    alone="it is for tests",
-    quietly=no_floating_point_warnings,
-)
+    device=_device, devices=_devices, synchronize=wait_for_nothing,
+    to_host=_to_host, readable=_readable,
+    runner=loop, take=lambda array, rows: array_namespace(array).take(array, rows, axis=0),
+    quietly=no_floating_point_warnings, for_tests=True, not_distributed="it is for tests",
+)  # fmt: skip

@@ -14,15 +14,8 @@ import numpy as np
 
 from ..arrays import Array, library_of
 from ..checks import known
-from .placement import (
-    DTYPES,
-    Backend,
-    BackendInfo,
-    BackendNotAvailable,
-    Placement,
-    dtype_name,
-    first_line,
-)
+from . import placement
+from .placement import DTYPES, Backend, BackendInfo, BackendNotAvailable, Placement
 
 
 def _rows() -> list[Backend]:
@@ -114,7 +107,7 @@ def place(xp: Any = None, device: Any = None, dtype: Any = None) -> Placement:
     except Exception as error:  # a driver may fail with any error of its own
         asked = "" if device is None else f" with device {str(device)!r}"
         raise BackendNotAvailable(
-            f"backend '{backend.name}'{asked} cannot run here: {first_line(error)}"
+            f"backend '{backend.name}'{asked} cannot run here: {placement.first_line(error)}"
         ) from error
     if probe.dtype != wanted:
         raise BackendNotAvailable(
@@ -132,13 +125,10 @@ def placement_of(array: Array) -> Placement:
 
 
 def _backend(xp: Any) -> Backend:
-    if xp is None:
-        return BACKENDS["numpy"]
-    if isinstance(xp, ModuleType):
-        return known(BACKENDS, library_of(xp), "backend")
-    if not isinstance(xp, str):
+    name = "numpy" if xp is None else library_of(xp) if isinstance(xp, ModuleType) else xp
+    if not isinstance(name, str):
         raise TypeError(f"xp must be a module or a name, not {type(xp).__name__}")
-    return known(BACKENDS, xp, "backend")
+    return known(BACKENDS, name, "backend")
 
 
 def _dtype(xp: ModuleType, dtype: Any) -> Any:
@@ -147,8 +137,8 @@ def _dtype(xp: ModuleType, dtype: Any) -> Any:
     if isinstance(dtype, np.dtype) or (isinstance(dtype, type) and issubclass(dtype, np.generic)):
         name = np.dtype(dtype).name
     else:
-        name = dtype if isinstance(dtype, str) else dtype_name(xp, dtype)
+        name = dtype if isinstance(dtype, str) else placement.dtype_name(xp, dtype)
     if name in DTYPES:
         return getattr(xp, name)
-    known = " or ".join(repr(name) for name in DTYPES)
-    raise ValueError(f"dtype must be {known}, not {str(dtype)!r}")
+    names = " or ".join(repr(name) for name in DTYPES)
+    raise ValueError(f"dtype must be {names}, not {str(dtype)!r}")

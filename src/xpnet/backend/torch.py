@@ -27,9 +27,7 @@ def _runner(
     return _graph(placement, step, state, data)
 
 
-def _graph(
-    placement: Placement, step: Step, state: dict[str, Any], data: Arrays
-) -> Runner:
+def _graph(placement: Placement, step: Step, state: dict[str, Any], data: Arrays) -> Runner:
     """Steps recorded once as a CUDA graph of a whole block, and replayed.
 
     A graph repeats kernels on fixed addresses: inputs and coefficients are copied into buffers,
@@ -51,12 +49,10 @@ def _graph(
         before = [(holder, key, holder[key]) for _, holder, key in places(state)]
         try:
             with torch.cuda.device(placement.device), torch.cuda.graph(graph):
-                losses = torch.stack(
-                    [
-                        step(state, data, tuple(array[k] for array in buffers), numbers[k, :])
-                        for k in range(length)
-                    ]
-                )
+                losses = torch.stack([
+                    step(state, data, tuple(array[k] for array in buffers), numbers[k, :])
+                    for k in range(length)
+                ])  # fmt: skip
             if any(holder[key] is not array for holder, key, array in before):
                 raise RuntimeError("the step replaces parameters instead of changing them in place")
         except Exception:
@@ -77,9 +73,8 @@ def _graph(
                 record(length, inputs, coefficients)
             except Exception as error:  # whatever the driver or the library says
                 why_not = first_line(error)
-                warnings.warn(
-                    f"steps run one by one, not as a CUDA graph: {why_not}", stacklevel=2
-                )
+                text = f"steps run one by one, not as a CUDA graph: {why_not}"
+                warnings.warn(text, stacklevel=2)
         seen.add(length)
         if length not in recorded:
             return eager(inputs, coefficients)
@@ -93,19 +88,12 @@ def _graph(
     return run
 
 
-def _device(xp: ModuleType, device: Any) -> Any:
-    return None if device is None else xp.device(device)
-
-
 def _devices(xp: ModuleType) -> list[DeviceInfo]:
     found = host_devices(xp)
     for i in range(xp.cuda.device_count()):
         gpu = xp.cuda.get_device_properties(i)
-        found.append(
-            DeviceInfo(
-                f"cuda:{i}", gpu.name, gpu.total_memory, nvidia_driver(), xp.version.cuda
-            )
-        )
+        more = gpu.total_memory, nvidia_driver(), xp.version.cuda
+        found.append(DeviceInfo(f"cuda:{i}", gpu.name, *more))
     if xp.backends.mps.is_available():
         found.append(DeviceInfo("mps:0", "Apple GPU (Metal)"))
     return found
@@ -116,21 +104,12 @@ def _synchronize(device: Any) -> None:
         getattr(sys.modules["torch"], device.type).synchronize()
 
 
-def _to_host(array: Array) -> np.ndarray:
-    return np.asarray(array.detach().cpu().resolve_neg().numpy())
-
-
 ROW = Backend(
-    name="torch",
-    package="torch",
-    namespace="array_api_compat.torch",
-    order=2,
+    name="torch", package="torch", namespace="array_api_compat.torch", order=2,
     install="python -m pip install 'xpnet[torch]'",
-    device=_device,
-    devices=_devices,
-    to_host=_to_host,
+    device=lambda xp, device: None if device is None else xp.device(device),
+    devices=_devices, synchronize=_synchronize,
+    to_host=lambda array: np.asarray(array.detach().cpu().resolve_neg().numpy()),
     readable=lambda array: bool(array.device.type == "cpu"),
-    synchronize=_synchronize,
-    runner=_runner,
-    take=lambda array, rows: array.index_select(0, rows),
-)
+    runner=_runner, take=lambda array, rows: array.index_select(0, rows),
+)  # fmt: skip

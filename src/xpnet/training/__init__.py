@@ -8,14 +8,6 @@ from .loop import fit
 from .session import NonFiniteLoss
 
 __all__ = [
-    "Checkpoint",
-    "CheckpointWarning",
-    "DistributedError",
-    "EarlyStopping",
-    "History",
-    "Log",
-    "NonFiniteLoss",
-    "Progress",
-    "Reason",
-    "fit",
-]
+    "Checkpoint", "CheckpointWarning", "DistributedError", "EarlyStopping", "History", "Log",
+    "NonFiniteLoss", "Progress", "Reason", "fit",
+]  # fmt: skip

@@ -7,7 +7,6 @@ import math
 import sys
 import time
 from html import escape
-from types import TracebackType
 from typing import Any, Self
 
 from .callbacks import Progress
@@ -63,8 +62,11 @@ class ProgressBar:
         """Show where the training is."""
         if self.drawn:
             self._draw(progress)
-        else:
-            self._write(progress)
+            return
+        every = math.ceil(progress.steps / 10)
+        if progress.step // every != self._reported or progress.step >= progress.steps:
+            self._reported = progress.step // every
+            self.print(_line(progress))
 
     def print(self, line: str) -> None:
         """Write a line above the bar."""
@@ -80,12 +82,7 @@ class ProgressBar:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _draw(self, progress: Progress) -> None:
@@ -112,13 +109,6 @@ class ProgressBar:
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=progress.step, loss=loss)
 
-    def _write(self, progress: Progress) -> None:
-        every = math.ceil(progress.steps / 10)
-        if progress.step // every == self._reported and progress.step < progress.steps:
-            return
-        self._reported = progress.step // every
-        self.print(_line(progress))
-
 
 class _Cell:
     """A bar below a notebook's cell. That of rich would need ipywidgets."""
@@ -126,23 +116,18 @@ class _Cell:
     def __init__(self) -> None:
         self._handle: Any = None
         self._shown = 0.0
-        self._last: Progress | None = None
 
     def update(self, progress: Progress) -> None:
         """Show it, not more often than eyes can follow: each time is a message to the browser."""
-        self._last = progress
-        now = time.monotonic()
+        self._last, now = progress, time.monotonic()
         if self._handle is None or now - self._shown > 0.1 or progress.step == progress.steps:
-            self._show(progress)
+            self.stop()
             self._shown = now
 
     def stop(self) -> None:
-        """Leave the last state."""
-        if self._last is not None:
-            self._show(self._last)
-
-    def _show(self, progress: Progress) -> None:
+        """Show the last state, and leave it."""
         notebook: Any = importlib.import_module("IPython.display")
+        progress = self._last
         line = _line(progress)
         bar = f'<progress value="{progress.step}" max="{progress.steps}"></progress>'
         content = {"text/plain": line, "text/html": f"<div>{bar} {escape(line)}</div>"}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -96,15 +95,10 @@ class Batches:
     """
 
     def __init__(
-        self,
-        n: int,
-        batch_size: int,
-        seed: int | None,
-        *,
-        shuffle: bool | Callable[[], np.ndarray] = True,
-        whole_epochs: bool = False,
+        self, n: int, batch_size: int, seed: int | None, *,
+        shuffle: bool | Callable[[], np.ndarray] = True, whole_epochs: bool = False,
         masks: Masks | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.masks = masks
         self._n, self._batch_size, self._shuffle = n, batch_size, shuffle
         self._lacking = -n % batch_size if whole_epochs else 0
@@ -148,17 +142,12 @@ class Batches:
         self._position = 0
 
 
-@contextlib.contextmanager
-def ahead(blocks: Iterator[T]) -> Iterator[Iterator[T]]:
-    """The same blocks; a thread prepares the next while one is used. It ends with the context."""
+def ahead(blocks: Iterator[T]) -> Generator[T, None, None]:
+    """The same blocks; a thread prepares the next while one is used. It ends with this."""
     from concurrent.futures import ThreadPoolExecutor  # most programs need none
 
     with ThreadPoolExecutor(1, "xpnet-staging") as thread:
-
-        def each() -> Iterator[T]:
+        coming = thread.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
             coming = thread.submit(next, blocks, None)
-            while (block := coming.result()) is not None:
-                coming = thread.submit(next, blocks, None)
-                yield block
-
-        yield each()
+            yield block

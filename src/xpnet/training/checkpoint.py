@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..arrays import flat, mapped, places
-from ..checks import file_path, known, positive_integer, switch
 from ..files import FileError, load_arrays, save_arrays
 from ..network.net import Network
 from ..optimizers import Slots
@@ -25,6 +25,8 @@ from .history import History, Reason
 
 # The last one may be the one that was damaged; the one before is there for that.
 KEPT = 2
+# Where one cannot be written.
+ERRORS = {"warn": None, "stop": None}
 
 NAME = re.compile(r"step-(\d{12})\.safetensors")
 PARTIAL = re.compile(r"\.step-\d{12}\.safetensors\..*\.partial")
@@ -73,10 +75,10 @@ class Checkpoint:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        file_path(self.folder, "folder")
-        positive_integer(self.every, "every")
-        known({"warn": None, "stop": None}, self.errors, "errors")
-        switch(self.resume, "resume")
+        checks.file_path(self.folder, "folder")
+        checks.positive_integer(self.every, "every")
+        checks.known(ERRORS, self.errors, "errors")
+        checks.switch(self.resume, "resume")
 
 
 def checkpoint_of(words: dict[str, Any]) -> Checkpoint | None:
@@ -87,10 +89,10 @@ def checkpoint_of(words: dict[str, Any]) -> Checkpoint | None:
     """
     checkpoint = words.pop("checkpoint", None)
     older = [name for name in ("checkpoint_every", "checkpoint_errors", "resume") if name in words]
-    every = positive_integer(words.pop("checkpoint_every", 1000), "checkpoint_every")
+    every = checks.positive_integer(words.pop("checkpoint_every", 1000), "checkpoint_every")
     errors = words.pop("checkpoint_errors", "warn")
-    known({"warn": None, "stop": None}, errors, "checkpoint_errors")
-    resume = switch(words.pop("resume", False), "resume")
+    checks.known(ERRORS, errors, "checkpoint_errors")
+    resume = checks.switch(words.pop("resume", False), "resume")
     if isinstance(checkpoint, Checkpoint):
         if older:
             raise ValueError(f"{', '.join(older)}: say this in the Checkpoint instead")
@@ -99,7 +101,7 @@ def checkpoint_of(words: dict[str, Any]) -> Checkpoint | None:
         if resume:
             raise ValueError("resume=True needs the folder: give checkpoint=")
         return None
-    return Checkpoint(file_path(checkpoint, "checkpoint"), every, errors, resume)
+    return Checkpoint(checks.file_path(checkpoint, "checkpoint"), every, errors, resume)
 
 
 class Losses:
@@ -138,11 +140,8 @@ class Losses:
         if len(losses) == count and zlib.crc32(content) == checksum:
             self.count, self.checksum = count, checksum
             return losses.astype(np.float64)
-        warnings.warn(
-            f"{self.path} is damaged: the losses of the first {count} steps are NaN",
-            CheckpointWarning,
-            stacklevel=2,
-        )
+        text = f"{self.path} is damaged: the losses of the first {count} steps are NaN"
+        warnings.warn(text, CheckpointWarning, stacklevel=2)
         losses = np.full(count, np.nan)
         self.count = self.checksum = 0
         self.append(losses)
@@ -184,13 +183,9 @@ class Checkpoints:
 
     def files(self) -> list[Path]:
         """The checkpoints in the folder, the newest first."""
-        return sorted(
-            (path for path in self.folder.iterdir() if NAME.fullmatch(path.name)), reverse=True
-        )
+        return sorted((p for p in self.folder.iterdir() if NAME.fullmatch(p.name)), reverse=True)
 
-    def save(
-        self, step: int, arrays: dict[str, np.ndarray], description: dict[str, Any]
-    ) -> None:
+    def save(self, step: int, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
         """Write the state after a step; keep it and the one before.
 
         Raises
@@ -200,14 +195,14 @@ class Checkpoints:
         """
         newest = self.folder / f"step-{step:012d}.safetensors"
         save_arrays(newest, arrays, description)
-        # One of a later step is what a damaged file was passed over for.
-        later = [path for path in self.files() if path.name > newest.name]
-        earlier = [path for path in self.files() if path.name < newest.name]
-        for path in (*later, *earlier[KEPT - 1 :]):
+        files = self.files()
+        # One of a later step was damaged, and passed over.
+        kept = [path for path in files if path <= newest][:KEPT]
+        for path in {*files}.difference(kept):
             with contextlib.suppress(OSError):  # one too many is no harm
                 path.unlink()
 
-    def newest(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    def newest(self) -> State | None:
         """Read the newest checkpoint that can be read, None where there is no file at all.
 
         Raises
@@ -237,61 +232,64 @@ class Resumable:
     def __init__(
         self, net: Network, slots: Slots, order: Batches, history: History, callbacks: Sequence[Any]
     ) -> None:
-        self.net, self.slots, self.order, self.history = net, slots, order, history
+        self.net, self.order, self.history = net, order, history
+        self.tree = {"params": net.params, "slots": slots}
         self.callbacks = [c for c in callbacks if hasattr(c, "state") and hasattr(c, "restore")]
-
-    @property
-    def _tree(self) -> dict[str, Any]:
-        return {"params": self.net.params, "slots": self.slots}
+        self.checkpoints: Checkpoints | None = None
 
     def state(self, position: dict[str, Any] | None = None) -> State:
         """Return all but the losses: arrays, and what JSON can hold.
 
         `position` is that in the batch order: what is read ahead of the step has not been used.
         """
-        arrays = mapped(self.net.placement.to_host, flat(self._tree))
+        arrays = mapped(self.net.placement.to_host, flat(self.tree))
         arrays |= flat(self.history.state(), "history/")
         reason = self.history.reason
         return arrays, {
-            "kind": "checkpoint",
-            "step": self.history.steps,
-            "settings": self.history.settings,
-            "environment": self.history.environment,
+            "kind": "checkpoint", "step": self.history.steps,
+            "settings": self.history.settings, "environment": self.history.environment,
             "order": self.order.state() if position is None else position,
             "callbacks": [callback.state() for callback in self.callbacks],
             # An interrupted run goes on; one that a callback has ended is at its end.
             "stopped": reason.text if reason and reason.kind == "callback" else None,
-        }
+        }  # fmt: skip
 
-    def save(self, checkpoints: Checkpoints, position: dict[str, Any]) -> OSError | None:
-        """Write a checkpoint; say so where it cannot be written, and return the error."""
+    def save(self, position: dict[str, Any]) -> OSError | None:
+        """Write a checkpoint into the open folder; warn where it cannot be, return the error."""
+        if self.checkpoints is None:
+            return None
         arrays, description = self.state(position)
-        losses = checkpoints.losses
+        step, losses = self.history.steps, self.checkpoints.losses
         try:
             losses.append(self.history.loss[losses.count :])
             description["losses"] = {"count": losses.count, "checksum": losses.checksum}
-            checkpoints.save(self.history.steps, arrays, description)
-        except OSError as error:
-            warnings.warn(
-                f"no checkpoint of step {self.history.steps}: {error}; the last good one is kept",
-                CheckpointWarning,
-                stacklevel=6,  # where the user calls `fit`
-            )
+            self.checkpoints.save(step, arrays, description)
+        except OSError as error:  # said where the user calls `fit`
+            text = f"no checkpoint of step {step}: {error}; the last good one is kept"
+            warnings.warn(text, CheckpointWarning, stacklevel=6)
             return error
         return None
 
-    def restore(self, checkpoints: Checkpoints) -> None:
-        """Go back to the newest checkpoint that can be read, where there is one."""
-        found = checkpoints.newest()
-        if found is None:
+    def open(self, checkpoint: Checkpoint | None) -> None:
+        """Open the folder of the checkpoints; go back to the newest where that is asked."""
+        if checkpoint is None:
             return
-        arrays, saved = found
-        try:
-            self._warn_of_another_place(saved["environment"])
-            losses = checkpoints.losses.read(**saved["losses"])
-            self.take_over(arrays, saved, losses, "the checkpoint is of")
-        except KeyError as error:
-            raise FileError(f"{checkpoints.folder}: expected {error} in a checkpoint") from error
+        self.checkpoints = checkpoints = Checkpoints(checkpoint.folder)
+        if not checkpoint.resume and checkpoints.files():
+            raise FileExistsError(
+                f"{checkpoint.folder} has checkpoints of a training: resume=True goes on from "
+                "there; for a new training give another folder"
+            )
+        found = checkpoints.newest()
+        if found is not None:
+            arrays, saved = found
+            try:
+                self._warn_of_another_place(saved["environment"])
+                losses = checkpoints.losses.read(**saved["losses"])
+                self.take_over(arrays, saved, losses, "the checkpoint is of")
+            except KeyError as error:
+                folder = checkpoints.folder
+                raise FileError(f"{folder}: expected {error} in a checkpoint") from error
 
     def take_over(
         self, arrays: dict[str, np.ndarray], saved: dict[str, Any], losses: np.ndarray, whose: str
@@ -309,45 +307,22 @@ class Resumable:
                 f"{whose} a training with the states of {len(saved['callbacks'])} callbacks; "
                 f"{len(self.callbacks)} of those given have one"
             )
-        prefix = "history/"
-        self.history.restore(
-            losses,
-            {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)},
-        )
+        looks = {key.removeprefix("history/"): array for key, array in arrays.items()}
+        self.history.restore(losses, looks)
         if saved["stopped"] is not None:
             self.history.reason = Reason("callback", saved["stopped"])
         self.order.restore(saved["order"])
         for callback, state in zip(self.callbacks, saved["callbacks"], strict=True):
             callback.restore(state)
-        for path, holder, key in places(self._tree):
+        for path, holder, key in places(self.tree):
             holder[key] = self.net.placed(arrays[path])
 
     def _warn_of_another_place(self, was: dict[str, Any]) -> None:
-        here = self.history.environment
-        changed = [
-            f"{key} {value}, now {here.get(key)}"
-            for key, value in was.items()
-            if value != here.get(key)
-        ]
-        if changed:
-            warnings.warn(
-                f"the checkpoint was written elsewhere ({'; '.join(changed)}): losses may differ "
-                "in their last digits from those of an undisturbed run",
-                CheckpointWarning,
-                stacklevel=9,  # where the user calls `fit`
-            )
-
-
-def open_checkpoints(checkpoint: Checkpoint | None, training: Resumable) -> Checkpoints | None:
-    """Return the checkpoints of a folder; the training goes back to the newest where asked to."""
-    if checkpoint is None:
-        return None
-    checkpoints = Checkpoints(checkpoint.folder)
-    if checkpoint.resume:
-        training.restore(checkpoints)
-    elif checkpoints.files():
-        raise FileExistsError(
-            f"{checkpoint.folder} has checkpoints of a training: resume=True goes on from there; "
-            "for a new training give another folder"
+        here = self.history.environment.get
+        changed = [f"{key} {v}, now {here(key)}" for key, v in was.items() if v != here(key)]
+        text = (
+            f"the checkpoint was written elsewhere ({'; '.join(changed)}): losses may differ "
+            "in their last digits from those of an undisturbed run"
         )
-    return checkpoints
+        if changed:  # said where the user calls `fit`
+            warnings.warn(text, CheckpointWarning, stacklevel=7)

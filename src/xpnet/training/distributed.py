@@ -1,7 +1,7 @@
 """Data-parallel training: the processes that torchrun has started, working as one.
 
 Each rank computes its share of every batch; one all-reduce of one flat buffer adds the gradients
-up, and the update is the same everywhere. `Alone` is the same for a single process, so that
+up, and the update is the same everywhere. `OneProcess` is the same for a single one, so that
 `fit` need not ask. This is the only module that names torch.distributed.
 """
 
@@ -18,17 +18,15 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from ..arrays import Params
 from ..backend.placement import BackendNotAvailable, Placement, first_line
 from ..backend.table import placement_of
-from .checkpoint import Resumable
+from .checkpoint import Checkpoint, Resumable, State
 from .history import Reason
-
-R = TypeVar("R")
 
 # Seconds to wait for another rank; XPNET_TIMEOUT in the environment sets another number.
 TIMEOUT = 600.0
@@ -71,16 +69,14 @@ def restarts_allowed() -> int:
     return int(os.environ["TORCHELASTIC_MAX_RESTARTS"]) if launched() else 0
 
 
-class Alone:
-    """One process: all of a batch is its own, and nothing has to be agreed on."""
+class OneProcess:
+    """A run in one process: all of a batch is its own, and nothing has to be agreed on."""
 
     rank, size = 0, 1
 
     def share(self, batch_size: int) -> slice:
         """Return this rank's part of the rows of a batch."""
-        return slice(
-            self.rank * batch_size // self.size, (self.rank + 1) * batch_size // self.size
-        )
+        return slice(*(r * batch_size // self.size for r in (self.rank, self.rank + 1)))
 
     def reducer(self, params: Params) -> Callable[[Params], Params]:
         """Return what adds up the gradients of all ranks, within a step."""
@@ -94,19 +90,16 @@ class Alone:
         """Return the reason to stop of the first rank that has one, None where none has."""
         return reason
 
-    def begin(self, open_folder: Callable[[], R], training: Resumable) -> R | None:
-        """Let rank 0 open the checkpoints; let every rank begin from the state of rank 0.
-
-        Returns what was opened, None on the other ranks.
-        """
-        return open_folder()
+    def begin(self, training: Resumable, checkpoint: Checkpoint | None) -> None:
+        """Let rank 0 open the checkpoints; let every rank begin from the state of rank 0."""
+        training.open(checkpoint)
 
 
-class Group(Alone):
+class Group(OneProcess):
     """All ranks of a process group, which must be initialized."""
 
     def __init__(self, dist: ModuleType, store: Any, seconds: float) -> None:
-        self._dist, self._store, self._seconds = dist, store, seconds
+        self._dist, self._store = dist, store
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         # What the host says goes through gloo, whatever moves the gradients.
         self._host = dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds))
@@ -138,32 +131,25 @@ class Group(Alone):
 
     def add_up(self, values: np.ndarray) -> np.ndarray:
         """Return the sum over the ranks, (K,) in float64: the same bits on each."""
-        total = np.array(values, dtype=np.float64)
-        self._watched(self._dist.all_reduce)(self._torch.from_numpy(total), group=self._host)
-        return total
+        return self._on_host(self._dist.all_reduce, np.array(values, dtype=np.float64))
 
     def agree(self, reason: Reason | None) -> Reason | None:
         """Return the reason to stop of the first rank that has one, None where none has."""
         mine = np.asarray([self.size if reason is None else self.rank])
-        self._watched(self._dist.all_reduce)(
-            self._torch.from_numpy(mine), op=self._dist.ReduceOp.MIN, group=self._host
-        )
-        who = int(mine[0])
+        least = self._dist.ReduceOp.MIN
+        who = int(self._on_host(self._dist.all_reduce, mine, op=least)[0])
         if who == self.size:
             return None
         words = [] if reason is None else [reason.kind, reason.text]
         return Reason(*json.loads(self._broadcast(json.dumps(words).encode(), who)))
 
-    def begin(self, open_folder: Callable[[], R], training: Resumable) -> R | None:
-        """Let rank 0 open the checkpoints; let every rank begin from the state of rank 0.
-
-        Returns what was opened, None on the other ranks.
-        """
-        opened, error, content = None, None, b""
+    def begin(self, training: Resumable, checkpoint: Checkpoint | None) -> None:
+        """Let rank 0 open the checkpoints; let every rank begin from the state of rank 0."""
+        error, content = None, b""
         try:
             if self.rank == 0:
-                opened = open_folder()
-                content = _packed(*training.state(), training.history.loss)
+                training.open(checkpoint)
+                content = _packed(training.state(), training.history.loss)
             content = self._broadcast(content, 0)
             if self.rank != 0 and content:
                 training.take_over(*_unpacked(content), "rank 0 is in")
@@ -179,18 +165,21 @@ class Group(Alone):
             raise error
         if reason is not None:
             raise DistributedError(reason.text)
-        return opened
 
     def _broadcast(self, content: bytes, source: int) -> bytes:
-        size = np.asarray([len(content)])
-        send = self._watched(self._dist.broadcast)
-        send(self._torch.from_numpy(size), src=source, group=self._host)
-        buffer = np.zeros(size[0], dtype=np.uint8)
-        if self.rank == source:
-            buffer[:] = np.frombuffer(content, dtype=np.uint8)
+        size = self._on_host(self._dist.broadcast, np.asarray([len(content)]), src=source)[0]
+        mine = bytearray(content if self.rank == source else int(size))
+        buffer = np.frombuffer(mine, dtype=np.uint8)
         if len(buffer):
-            send(self._torch.from_numpy(buffer), src=source, group=self._host)
+            self._on_host(self._dist.broadcast, buffer, src=source)
         return buffer.tobytes()
+
+    def _on_host(
+        self, collective: Callable[..., Any], values: np.ndarray, **options: Any
+    ) -> np.ndarray:
+        """Return a NumPy array, which a collective has changed in place."""
+        self._watched(collective)(self._torch.from_numpy(values), group=self._host, **options)
+        return values
 
     def _watched(self, collective: Callable[..., Any]) -> Callable[..., None]:
         """Return a collective whose failure says which rank is at fault."""
@@ -234,10 +223,10 @@ def join(placement: Placement) -> Group:
     ValueError
         The backend computes in several processes by other means.
     """
-    if placement.backend.alone:
+    backend = placement.backend
+    if backend.not_distributed:
         raise ValueError(
-            f"distributed=True is not for backend '{placement.backend.name}': "
-            f"{placement.backend.alone}"
+            f"distributed=True is not for backend '{backend.name}': {backend.not_distributed}"
         )
     try:
         dist = importlib.import_module("torch.distributed")
@@ -277,33 +266,33 @@ def _meet(store: Any, rank: int, size: int, seconds: float) -> str:
     started is known, but not the same on each machine. So every rank calls itself by a new name,
     and rank 0 answers to that name with its own.
     """
-    own, end = os.urandom(16).hex(), time.monotonic() + seconds
-    store.set(f"xpnet/rank {rank}", own)
+    name, end = os.urandom(16).hex(), time.monotonic() + seconds
+    store.set(f"xpnet/rank {rank}", name)
     if rank != 0:
         try:
-            store.wait([f"xpnet/to {own}"], timedelta(seconds=seconds))
+            store.wait([f"xpnet/to {name}"], timedelta(seconds=seconds))
         except RuntimeError as error:
             raise DistributedError(
                 f"rank {rank} of {size}: rank 0 has not come within {seconds:g} seconds"
             ) from error
-        first = str(store.get(f"xpnet/to {own}").decode())
+        first = str(store.get(f"xpnet/to {name}").decode())
         store.set(f"xpnet/{first} heard by {rank}", "")
         return first
     answered = dict.fromkeys(range(1, size), "")
     while answered:
         for other, before in list(answered.items()):
-            if store.check([f"xpnet/{own} heard by {other}"]):
+            if store.check([f"xpnet/{name} heard by {other}"]):
                 del answered[other]
             elif store.check([f"xpnet/rank {other}"]):
-                name = store.get(f"xpnet/rank {other}").decode()
-                if name != before:
-                    store.set(f"xpnet/to {name}", own)
-                    answered[other] = name
+                theirs = store.get(f"xpnet/rank {other}").decode()
+                if theirs != before:
+                    store.set(f"xpnet/to {theirs}", name)
+                    answered[other] = theirs
         if time.monotonic() > end:
             missing = ", ".join(map(str, answered))
             raise DistributedError(f"rank {missing} has not come within {seconds:g} seconds")
         time.sleep(0.005)
-    return own
+    return name
 
 
 def _timeout() -> float:
@@ -317,10 +306,10 @@ def _timeout() -> float:
     return seconds
 
 
-def _packed(arrays: dict[str, np.ndarray], told: dict[str, Any], losses: np.ndarray) -> bytes:
+def _packed(state: State, losses: np.ndarray) -> bytes:
     """Return the state of a training as bytes, without pickling."""
-    file = io.BytesIO()
-    text = json.dumps([told, list(arrays)]).encode()
+    (arrays, description), file = state, io.BytesIO()
+    text = json.dumps([description, list(arrays)]).encode()
     np.savez(file, np.frombuffer(text, dtype=np.uint8), losses, *arrays.values())
     return file.getvalue()
 
@@ -328,5 +317,5 @@ def _packed(arrays: dict[str, np.ndarray], told: dict[str, Any], losses: np.ndar
 def _unpacked(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any], np.ndarray]:
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         text, losses, *values = file.values()  # in the order in which they were written
-    told, names = json.loads(text.tobytes())
-    return dict(zip(names, values, strict=True)), told, losses
+    description, names = json.loads(text.tobytes())
+    return dict(zip(names, values, strict=True)), description, losses

@@ -135,8 +135,8 @@ class History:
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all but the losses that steps and looks have recorded, as arrays."""
-        records = {name: _floats(getattr(self, name)) for name in RECORDS}
-        return {"seconds": np.asarray(self.seconds), **records}
+        names = ("seconds", *RECORDS)
+        return {name: np.asarray(getattr(self, name), dtype=np.float64) for name in names}
 
     def restore(self, loss: np.ndarray, state: dict[str, np.ndarray]) -> None:
         """Take over losses, and what `state` has returned."""
@@ -209,13 +209,9 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain Python objects; losses that are not finite become None."""
+        plain = ("settings", "environment", "steps", "seconds", "stopped", "test_accuracy")
         return {
-            "settings": self.settings,
-            "environment": self.environment,
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "stopped": self.stopped,
-            "test_accuracy": self.test_accuracy,
+            **{name: getattr(self, name) for name in plain},
             "loss": _finite_or_none(self.loss),
             "blocks": {"step": self.block_steps, "seconds": self.block_seconds},
             "validation": {
@@ -276,10 +272,6 @@ class History:
         loss = self.loss
         way = f"loss {loss[0]:.4f} → {loss[-1]:.4f}"
         return f"<History: {self.steps:,} steps, {way}, {self.seconds:.2f} s>"
-
-
-def _floats(values: list[Any]) -> np.ndarray:
-    return np.asarray([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
 def _finite_or_none(values: Any) -> list[float | None]:

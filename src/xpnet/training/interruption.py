@@ -1,23 +1,13 @@
-"""Ctrl-C and SIGTERM: the run ends after its block; and callbacks are closed."""
+"""Ctrl-C and SIGTERM: the run ends after its block."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
-
-
-@contextlib.contextmanager
-def closing(callbacks: Sequence[Any]) -> Iterator[None]:
-    """At the end, however it comes, close the callbacks that can be closed."""
-    with contextlib.ExitStack() as at_the_end:
-        for callback in callbacks:
-            if hasattr(callback, "close"):
-                at_the_end.callback(callback.close)
-        yield
 
 
 @contextlib.contextmanager

@@ -6,21 +6,14 @@ import math
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass, field, fields, is_dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from .. import checks
 from .._version import __version__
 from ..arrays import Array
-from ..checks import (
-    below_one,
-    finite_number,
-    function,
-    known,
-    positive_integer,
-    seed_or_none,
-    switch,
-)
 from ..network.net import Network
 from ..optimizers import OPTIMIZERS, Constant, Optimizer
 from .blocks import Masks
@@ -84,45 +77,43 @@ class Plan:
     def __post_init__(
         self, x: Array, t: Array, steps: int | None, epochs: int | None, sample_weight: Array | None
     ) -> None:
+        put = partial(object.__setattr__, self)  # it is frozen for others
         if not isinstance(self.net, Network):
             raise TypeError(f"net must be a Network or an MLP, not {type(self.net).__name__}")
-        found: dict[str, Any] = {"weighted": sample_weight is not None, "rows": None}
-        found["source"] = source_of(self.net, x, t, sample_weight)
-        found["rows"] = n = x.shape[0]
-        found["dropout"] = below_one(self.dropout, "dropout")
-        self._refuse_combinations(sample_weight is not None)
+        put("source", source_of(self.net, x, t, sample_weight))
+        put("weighted", sample_weight is not None)
+        n = x.shape[0]
+        put("rows", n)
+        put("dropout", checks.below_one(self.dropout, "dropout"))
+        self._refuse_combinations()
         if self.validation is not None:
-            found["validation"] = checked_validation(self.net, self.validation)
-        batch_size = positive_integer(self.batch_size, "batch_size")
-        if batch_size > n:
-            raise ValueError(f"batch_size is {batch_size}, more than the {n} rows of x")
-        found |= {"batch_size": batch_size, "total": _total_steps(steps, epochs, n, batch_size)}
-        found["optimizer"] = _optimizer(self.optimizer)
-        found["learning_rate"] = _schedule(self.learning_rate)
-        known(GRADIENTS, self.gradient, "gradient")
+            put("validation", checked_validation(self.net, self.validation))
+        put("batch_size", checks.positive_integer(self.batch_size, "batch_size"))
+        if self.batch_size > n:
+            raise ValueError(f"batch_size is {self.batch_size}, more than the {n} rows of x")
+        put("total", _total_steps(steps, epochs, n, self.batch_size))
+        if not isinstance(self.optimizer, Optimizer):
+            put("optimizer", checks.known(OPTIMIZERS, self.optimizer, "optimizer")())
+        if not callable(self.learning_rate):
+            rate = self.learning_rate
+            rate = checks.finite_number(rate, "learning_rate", minimum=0.0, exclusive=True)
+            put("learning_rate", Constant(rate))
+        checks.known(GRADIENTS, self.gradient, "gradient")
         if self.gradient == "numerical":
             self.net.stack.refuse_unstructured("gradient='numerical'")
-        found["seed"] = seed_or_none(self.seed)
+        put("seed", checks.seed_or_none(self.seed))
         if not callable(self.shuffle):
-            switch(self.shuffle, "shuffle")
-        switch(self.whole_epochs, "whole_epochs")
-        for name, value in found.items():
-            object.__setattr__(self, name, value)
+            checks.switch(self.shuffle, "shuffle")
+        checks.switch(self.whole_epochs, "whole_epochs")
 
-    def _refuse_combinations(self, weighted: bool) -> None:
+    def _refuse_combinations(self) -> None:
         rated = any(self.net.definition.rates)
         if self.dropout and rated:
             raise ValueError("dropout is for nets without Dropout layers; this one has its own")
-        asked = {"sample_weight": weighted, "dropout": self.dropout or rated}
+        asked = {"sample_weight": self.weighted, "dropout": self.dropout or rated}
         for name, value in asked.items():
             if value and self.gradient != "backprop":
                 raise ValueError(f"{name} needs gradient='backprop', not {self.gradient!r}")
-
-    @property
-    def compute(self) -> Callable[..., tuple[Array, dict[str, Array]]]:
-        """What returns the loss and its gradient at a batch."""
-        compute: Callable[..., Any] = getattr(self.net, GRADIENTS[self.gradient])
-        return compute
 
     def coefficients(self, steps: np.ndarray) -> np.ndarray:
         """Return the optimizer's numbers of some steps, counted from 0; or raise."""
@@ -150,35 +141,25 @@ class Plan:
         described = self.net.definition.describe()
         del described["own_activation"]
         return {
-            **described,
-            "dtype": self.net.placement.dtype_name,
-            "rows": self.rows,
-            "steps": self.total,
-            "batch_size": self.batch_size,
+            **described, "dtype": self.net.placement.dtype_name,
+            "rows": self.rows, "steps": self.total, "batch_size": self.batch_size,
             "shuffle": "own" if callable(self.shuffle) else self.shuffle,
             "whole_epochs": self.whole_epochs,
             "optimizer": {"name": type(self.optimizer).__name__, **_fields(self.optimizer)},
             "learning_rate": _described(self.learning_rate),
-            "gradient": self.gradient,
-            "dropout": self.dropout,
-            "seed": self.seed,
-        }
+            "gradient": self.gradient, "dropout": self.dropout, "seed": self.seed,
+        }  # fmt: skip
 
     def environment(self) -> dict[str, Any]:
         """Return versions and the device."""
         here = self.net.placement
         info = here.device_info()
         return {
-            "xpnet": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "backend": here.backend.name,
-            "backend_version": here.backend.version,
-            "device": str(here.device),
-            "device_name": info.name,
-            "driver": info.driver,
-            "cuda": info.cuda,
-        }
+            "xpnet": __version__, "python": platform.python_version(), "numpy": np.__version__,
+            "backend": here.backend.name, "backend_version": here.backend.version,
+            "device": str(here.device), "device_name": info.name,
+            "driver": info.driver, "cuda": info.cuda,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -208,15 +189,15 @@ class Watch:
 
     def __post_init__(self) -> None:
         if self.block_steps is not None and not callable(self.block_steps):
-            positive_integer(self.block_steps, "block_steps")
-        switch(self.progress, "progress")
+            checks.positive_integer(self.block_steps, "block_steps")
+        checks.switch(self.progress, "progress")
         if not isinstance(self.callbacks, Iterable):
             raise TypeError(f"callbacks must be a sequence, not {type(self.callbacks).__name__}")
         if not isinstance(self.checkpoint, Checkpoint | None):
             raise TypeError(
                 f"checkpoint must be a Checkpoint, not {type(self.checkpoint).__name__}"
             )
-        callbacks = [function(callback, "every entry of callbacks") for callback in self.callbacks]
+        callbacks = [checks.function(c, "every entry of callbacks") for c in self.callbacks]
         object.__setattr__(self, "callbacks", callbacks)
 
 
@@ -234,25 +215,12 @@ def default_block(net: Network, batch_size: int, gradient: str) -> int:
 
 
 def _total_steps(steps: int | None, epochs: int | None, n: int, batch_size: int) -> int:
-    if (steps is None) == (epochs is None):
-        given = "neither" if steps is None else "both"
-        raise ValueError(f"give steps or epochs, one of the two; {given} was given")
-    if steps is not None:
-        return positive_integer(steps, "steps")
-    assert epochs is not None
-    return math.ceil(positive_integer(epochs, "epochs") * n / batch_size)
-
-
-def _optimizer(optimizer: str | Optimizer) -> Optimizer:
-    if isinstance(optimizer, Optimizer):
-        return optimizer
-    return known(OPTIMIZERS, optimizer, "optimizer")()
-
-
-def _schedule(learning_rate: float | Schedule) -> Schedule:
-    if callable(learning_rate):
-        return learning_rate
-    return Constant(finite_number(learning_rate, "learning_rate", minimum=0.0, exclusive=True))
+    if steps is not None and epochs is None:
+        return checks.positive_integer(steps, "steps")
+    if steps is None and epochs is not None:
+        return math.ceil(checks.positive_integer(epochs, "epochs") * n / batch_size)
+    given = "neither" if steps is None else "both"
+    raise ValueError(f"give steps or epochs, one of the two; {given} was given")
 
 
 def _fields(rule: Any) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,11 @@ import numpy as np
 from ..arrays import Params
 from .blocks import Batches, ahead
 from .callbacks import Progress
-from .checkpoint import Checkpoint, Resumable, open_checkpoints
-from .distributed import Alone, join
+from .checkpoint import Checkpoint, Resumable
+from .distributed import OneProcess, join
 from .history import History, Reason
-from .interruption import closing, interruption
-from .plan import Plan, Watch, default_block
+from .interruption import interruption
+from .plan import GRADIENTS, Plan, Watch, default_block
 from .sources import evaluate
 from .step import make_step
 
@@ -38,8 +38,7 @@ class NonFiniteLoss(FloatingPointError):
 
     def __init__(self, message: str, step: int, history: History) -> None:
         super().__init__(message)
-        self.step = step
-        self.history = history
+        self.step, self.history = step, history
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception's own passes the message alone, and whoever waits for another process waits
@@ -89,13 +88,9 @@ class Session:
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        watch: Watch,
-        *,
-        distributed: bool = False,
+        self, plan: Plan, watch: Watch, *, distributed: bool = False,
         optimizer_state: dict[str, Any] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.plan, self.watch = plan, watch
         net = plan.net
         self._group = self._joined(distributed)
@@ -114,37 +109,34 @@ class Session:
             whole_epochs=plan.whole_epochs, masks=plan.masks(),
         )  # fmt: skip
         self._resumable = Resumable(net, slots, self._order, self.history, self._callbacks)
-        self._checkpoints = self._group.begin(
-            lambda: open_checkpoints(watch.checkpoint, self._resumable), self._resumable
-        )
+        self._group.begin(self._resumable, watch.checkpoint)
         self.history.reserve(plan.total)
         self._share = self._group.share(plan.batch_size)
         self._weight = (self._share.stop - self._share.start) / plan.batch_size
         step = make_step(
-            net, plan.optimizer, plan.compute, plan.source, self._order.masks,
-            self._group.reducer(net.params), self._weight,
+            net, plan.optimizer, getattr(net, GRADIENTS[plan.gradient]), plan.source,
+            self._order.masks, self._group.reducer(net.params), self._weight,
         )  # fmt: skip
-        state = {"params": net.params, "slots": slots}
         self._runner = net.placement.runner(
-            step, state, plan.source.data, recordable=not distributed
+            step, self._resumable.tree, plan.source.data, recordable=not distributed
         )
         self._params_before: Params = {}
 
-    def _joined(self, distributed: bool) -> Alone:
+    def _joined(self, distributed: bool) -> OneProcess:
         """Return the group of ranks that this process is one of, or raise."""
-        plan, checkpoint = self.plan, self.watch.checkpoint
-        if callable(plan.shuffle) and checkpoint is not None:
+        plan = self.plan
+        if callable(plan.shuffle) and self.watch.checkpoint is not None:
             raise ValueError(
                 "an order of your own (shuffle) cannot be resumed: leave checkpoint out"
             )
         if distributed and plan.weighted:
             raise ValueError("distributed=True does not take sample_weight")
-        group = join(plan.net.placement) if distributed else Alone()
+        group = join(plan.net.placement) if distributed else OneProcess()
         if plan.batch_size < group.size:
             raise ValueError(f"batch_size is {plan.batch_size}, less than the {group.size} ranks")
         return group
 
-    @contextlib.contextmanager
+    @contextmanager
     def under_way(self) -> Iterator[Iterator[Block]]:
         """Give the blocks; Ctrl-C ends the run after one, and the callbacks are closed at the end.
 
@@ -153,16 +145,18 @@ class Session:
         # What a function answers may depend on the blocks before: it is asked when they are done.
         asks = callable(self.watch.block_steps) or callable(self.plan.shuffle)
         early = self.plan.source.reads_ahead and not asks
-        with (
-            interruption(terminate=self.watch.checkpoint is not None) as self._interrupted,
-            closing(self._callbacks),
-            ahead(self._blocks()) if early else contextlib.nullcontext(self._blocks()) as blocks,
-        ):
+        blocks = ahead(self._blocks()) if early else self._blocks()
+        terminate = self.watch.checkpoint is not None
+        with interruption(terminate=terminate) as self._interrupted, ExitStack() as at_the_end:
+            for callback in self._callbacks:
+                if hasattr(callback, "close"):
+                    at_the_end.callback(callback.close)
+            at_the_end.callback(blocks.close)
             self._start = time.perf_counter() - self.history.seconds
             yield blocks
             self.history.seconds = time.perf_counter() - self._start
 
-    def _blocks(self) -> Iterator[Block]:
+    def _blocks(self) -> Generator[Block, None, None]:
         done, masks = self.history.steps, self._order.masks
         lengths = self._lengths()
         while done < self.plan.total and self.history.reason is None:
@@ -223,10 +217,9 @@ class Session:
             reason = Reason("interrupt", f"interrupted after step {history.steps}")
         history.reason = self._group.agree(reason)
         checkpoint = self.watch.checkpoint
-        if checkpoint is not None:
-            due = history.steps % checkpoint.every == 0
-            if due or ended or history.reason is not None:
-                self._save(checkpoint, block.position)
+        stops = ended or history.reason is not None
+        if checkpoint is not None and (stops or history.steps % checkpoint.every == 0):
+            self._save(checkpoint, block.position)
         return history.reason is not None
 
     def _record(self, losses: np.ndarray) -> None:
@@ -240,18 +233,15 @@ class Session:
         self._optimizer_state.clear()  # what the optimizer remembers is of no use either
         bad = done + int(np.flatnonzero(~np.isfinite(losses))[0])
         history.truncate(bad + 1)
-        raise NonFiniteLoss(
+        text = (
             f"the loss became {losses[bad - done]} at step {bad + 1}; the parameters are those "
-            f"after step {done}. A smaller learning_rate may help",
-            bad + 1,
-            history,
+            f"after step {done}. A smaller learning_rate may help"
         )
+        raise NonFiniteLoss(text, bad + 1, history)
 
     def _save(self, checkpoint: Checkpoint, position: dict[str, Any]) -> None:
         """Write a checkpoint; where it cannot be written, the run may end."""
-        history, error = self.history, None
-        if self._checkpoints is not None:
-            error = self._resumable.save(self._checkpoints, position)
+        history, error = self.history, self._resumable.save(position)
         if checkpoint.errors == "stop" and history.reason is None:
             text = f"no checkpoint could be written after step {history.steps}: {error}"
             history.reason = self._group.agree(Reason("checkpoint", text) if error else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,8 +15,6 @@ from ..backend.table import place
 from ..datasets.on_disk import RowsOnDisk, on_disk, refuse_other_rows, take_rows
 from ..network.batch import Batch
 from ..network.net import Network
-
-T = TypeVar("T")
 
 # A block on the host, as it is read and as the net takes it, is at most about this large.
 BLOCK_BYTES = 64 * 2**20
@@ -147,18 +145,17 @@ class Staged:
 
     def _naming_rows(self, rows: np.ndarray, x: np.ndarray, t: np.ndarray) -> ValueError | None:
         """The error for rows whose values were refused together."""
-        wrong, said = [], ""
-        for i, row in enumerate(rows.tolist()):
+        wrong: dict[int, ValueError] = {}
+        for row, *pair in zip(rows.tolist(), x[:, None], t[:, None], strict=True):
             try:
-                self._host.checked_data(x[i : i + 1], t[i : i + 1])
+                self._host.checked_data(*pair)
             except ValueError as error:
-                wrong.append(row)
-                said = said or str(error)
+                wrong[row] = error
         if not wrong:
             return None
-        wrong = sorted(set(wrong))
-        names = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
-        return ValueError(f"row{'s' if len(wrong) > 1 else ''} {names} of the data on disk: {said}")
+        names = ", ".join(map(str, sorted(wrong)[:5])) + (", ..." if len(wrong) > 5 else "")
+        plural, first = "s" if len(wrong) > 1 else "", next(iter(wrong.values()))
+        return ValueError(f"row{plural} {names} of the data on disk: {first}")
 
 
 def source_of(net: Network, x: Any, t: Any, weights: Any = None) -> Source:
@@ -183,23 +180,19 @@ def checked_validation(net: Network, validation: Any) -> tuple[Any, Any]:
             Staged(net, *validation)
             return validation
         return net.batch.checked_data(*validation)
-    except TypeError as error:
-        raise TypeError(f"validation: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"validation: {error}") from None
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"validation: {error}") from None
 
 
 def evaluate(net: Network, x: Any, t: Any) -> tuple[float, float | None]:
     """Return loss and accuracy (None for values) as numbers; waits for the device."""
     if on_disk(x, t):
         n = x.shape[0]
-        parts = [(x.shape[0] / n, evaluate(net, x, t)) for x, t in Staged(net, x, t).pieces()]
-        loss = math.fsum(share * part[0] for share, part in parts)
-        if net.output.correct is None:
-            return loss, None
-        return loss, math.fsum(share * part[1] for share, part in parts if part[1] is not None)
+        parts = [(x.shape[0] / n, *evaluate(net, x, t)) for x, t in Staged(net, x, t).pieces()]
+        loss = math.fsum(share * loss for share, loss, _ in parts)
+        right = math.fsum(share * right for share, _, right in parts if right is not None)
+        return loss, None if net.output.correct is None else right
     to_host = net.placement.to_host
     loss = float(to_host(net.loss(x, t)))
-    if net.output.correct is None:
-        return loss, None
-    return loss, float(to_host(net.accuracy(x, t)))
+    return loss, None if net.output.correct is None else float(to_host(net.accuracy(x, t)))
