@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,32 +11,26 @@ import numpy as np
 
 from ..arrays import Array, Host, array_namespace, smallest_normal
 from . import structured
-from .check import GRADIENT_ROUNDING, SAFETY, checked_gradient, refuse_reduced_precision
+from .check import GRADIENT_ROUNDING, SAFETY, checked_gradient, on_host, refuse_reduced_precision
 from .report import Comparison, GradientReport, report_of
 
 # Of the radius about a kink, one after the other.
 FINER = (1.0, 1 / 8, 1 / 64)
 
 
-def check_point(
-    point: structured.Point, gradient: Any, l2: float, read: Callable[[Array], Host]
-) -> GradientReport:
+def check_point(point: structured.Point, gradient: Any, l2: float) -> GradientReport:
     """Check the gradient of a net at a batch; see `MLP.check_gradient`.
 
     The slope of every G (see `structured`) is measured with two radii. What they differ by is
     the noise of each; a sum over the batch of independent errors has the root of the sum of
     their squares.
     """
-
-    def on_host(x: Array) -> Host:
-        return read(x).astype(np.float64)
-
     refuse_reduced_precision(point.logits)
     given = checked_gradient(gradient, point.params)
     params = {name: on_host(p) for name, p in point.params.items()}
     budgets: dict[int, LayerBudget] = {}  # by layer, from the last to the first
     for layer in range(point.depth, 0, -1):
-        budgets[layer] = LayerBudget(point, layer, budgets.get(layer + 1), params, on_host)
+        budgets[layer] = LayerBudget(point, layer, budgets.get(layer + 1), params)
     found = {k: budgets[int(k[1:])].compared(given[k], p, l2) for k, p in params.items()}
     _add_variants(found, [*budgets.values()], l2)
     return report_of(found, "every entry, by structured central differences")
@@ -83,15 +77,13 @@ class LayerBudget:
         Of the next layer; None at the output.
     params : dict of ndarray
         Those of the net, in float64.
-    on_host : callable
-        From an array to NumPy, in float64.
     """
 
     def __init__(
         self, point: structured.Point, layer: int, following: LayerBudget | None,
-        params: Mapping[str, Host], on_host: Callable[[Array], Host],
+        params: Mapping[str, Host],
     ) -> None:  # fmt: skip
-        self.point, self.layer, self.following, self.on_host = point, layer, following, on_host
+        self.point, self.layer, self.following = point, layer, following
         self.eps, self.n = point.eps, point.logits.shape[0]
         # Below the smallest normal number nothing has digits, and some libraries flush it to
         # zero: every factor, product and partial sum may lose that much, and all of them the
@@ -114,7 +106,7 @@ class LayerBudget:
     def derivative(self) -> Array:
         """Slope of a hidden layer's activation, by a central difference."""
         forward, h = self.activation.forward, self.eps ** (1 / 3)
-        return self.on_host(forward(self.a + h) - forward(self.a - h)) / (2 * h)
+        return on_host(forward(self.a + h) - forward(self.a - h)) / (2 * h)
 
     @cached_property
     def moved_size(self) -> Any:
@@ -122,13 +114,13 @@ class LayerBudget:
         if self.following is None:
             return 1.0
         # The sum in the dtype of the net.
-        return self.on_host(1.0 + array_namespace(self.a).abs(self.a))
+        return on_host(1.0 + array_namespace(self.a).abs(self.a))
 
     @cached_property
     def loss_sizes(self) -> Array:
         """The sizes of the numbers that the loss's slope is the difference of, (n, outputs)."""
-        predicted = self.on_host(self.point.output.link(self.point.logits))
-        return np.abs(predicted) + np.abs(self.on_host(self.point.target))
+        predicted = on_host(self.point.output.link(self.point.logits))
+        return np.abs(predicted) + np.abs(on_host(self.point.target))
 
     # --- the sources of error ----------------------------------------------------------------
 
@@ -197,11 +189,11 @@ class LayerBudget:
             none = np.zeros(self.point.logits.shape)
             return [Kinks(none, none)] * len(FINER)
         found, middle = [], self.following.inputs
-        sizes = np.abs(self.on_host(self.a)) + np.abs(middle)
+        sizes = np.abs(on_host(self.a)) + np.abs(middle)
         for factor, further in zip(FINER, self.following.kinks, strict=True):
             reach = factor * self.eps ** (1 / 3)
             moved = (self.a - reach, self.a + reach)
-            low, high = (self.on_host(self.activation.forward(a)) for a in moved)
+            low, high = (on_host(self.activation.forward(a)) for a in moved)
             left, right = np.abs(middle - low) / reach, np.abs(high - middle) / reach
             bent = np.abs(high - 2.0 * middle + low) / reach
             # Less is curvature, or the rounding of the moved pre-activation and of the values.
@@ -237,11 +229,11 @@ class LayerBudget:
         found, jumps, evens = [], [], []
         for factor in (1.0, 0.7, 0.5):
             fit = structured.curves(self.point, self.layer, factor * radius)
-            r = float(self.on_host(fit.radius))
-            found.append(self.on_host(fit.odd[0]) / r)
-            jumps.append(self.on_host(fit.bend) / r)
-            evens.append(np.max(np.abs(self.on_host(fit.even)), axis=1))
-        slope, jump, r = found[0], np.maximum.reduce(jumps), float(self.on_host(radius))
+            r = float(on_host(fit.radius))
+            found.append(on_host(fit.odd[0]) / r)
+            jumps.append(on_host(fit.bend) / r)
+            evens.append(np.max(np.abs(on_host(fit.even)), axis=1))
+        slope, jump, r = found[0], np.maximum.reduce(jumps), float(on_host(radius))
         error = np.maximum.reduce(found) - np.minimum.reduce(found)
         # Most samples are at no kink, and the errors of the others stand out. Where nothing moves
         # there is no error to compare with.

@@ -353,7 +353,7 @@ class Network(BaseNetwork):
             _, gradient = self.backpropagate(self.params, x, target)
         if self.stack.is_perceptron:
             point = self.stack.point(self.params, x, target)
-            return check_point(point, gradient, self.l2, self.placement.to_host)
+            return check_point(point, gradient, self.l2)
         return check_gradient(lambda params: self._loss(params, x, target), gradient, self.params)
 
     # --- the arithmetic, unchecked -----------------------------------------------------------
