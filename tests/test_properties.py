@@ -27,7 +27,7 @@ from hypothesis.extra import numpy as hnp
 from hypothesis.extra.array_api import make_strategies_namespace
 
 import xpnet
-from xpnet import functions, losses, optimizers
+from xpnet import functions, loss_changes, losses, optimizers
 from xpnet.functions import ACTIVATIONS
 from xpnet.losses import OUTPUTS
 from xpnet.optimizers import OPTIMIZERS
@@ -1295,8 +1295,9 @@ def test_every_function_has_a_property():
     helpers = {"Activation", "floating_namespace"}
     assert public(functions).keys() - helpers == {*ELEMENTWISE, "softmax"}
     names = {name for name, _ in (*LOSSES.values(), *CHANGES.values())}
-    helpers = {"Output", "index_rows"}
-    assert public(losses).keys() - helpers == names | {"cross_entropy_error", "one_hot"}
+    helpers = {"Output", "index_rows", "checked_loss"}
+    both = public(losses).keys() | public(loss_changes).keys()
+    assert both - helpers == names | {"cross_entropy_error", "one_hot"}
     assert DERIVATIVES.keys() == STEEPEST.keys() == ACTIVATIONS.keys() <= ELEMENTWISE.keys()
     assert LOSSES.keys() == CHANGES.keys() == OUTPUTS.keys()
     for name, row in OUTPUTS.items():
