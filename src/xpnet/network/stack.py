@@ -82,7 +82,9 @@ class Stack:
         factor = 1.0 if scale is None else scale
         loss, d = self.definition.output.loss(logits, target, factor, weights)
         gradient = self.backward(kept, d)
-        return self.with_l2(loss, params), self._add_l2(gradient, params, scale)
+        if self.definition.l2:
+            return self.with_l2(loss, params), self._add_l2(gradient, params, scale)
+        return loss, gradient
 
     def differentiate(
         self, params: Params, x: Array, target: Array, scale: Any = None
