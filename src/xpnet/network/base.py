@@ -26,12 +26,12 @@ from .stack import Stack
 class BaseNetwork:
     """A net's parts, and what is done with them as they are; see `Network`.
 
-    Parameters
+    Attributes
     ----------
-    definition : Definition
+    stack : Stack
+        The net's arithmetic, with its definition.
     placement : Placement
-    seed : int, optional
-        Of the first parameters.
+    params : dict of arrays
     """
 
     kind: ClassVar[str] = "Network"  # as files name it
