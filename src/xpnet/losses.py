@@ -75,9 +75,7 @@ def cross_entropy_error(y: Array, t: Array) -> Array:
             t = xp.asarray(t, device=device(y))
         else:
             raise TypeError(f"t must be an array of {xp.__name__}, not {type(t).__name__}")
-    if array_namespace(t) is not xp:
-        came = array_namespace(t).__name__
-        raise TypeError(f"t is an array of {came}; y is one of {xp.__name__}")
+    arrays.refuse_other_library(t, xp, "t is", f"one of {arrays.library_of(xp)}, as y is")
     if t.shape == y.shape and arrays.is_kind(xp, t.dtype, ("bool", "integral", "real floating")):
         target = xp.astype(t, y.dtype, copy=False)
     elif t.shape == y.shape[:-1] and arrays.is_kind(xp, t.dtype, "integral"):
