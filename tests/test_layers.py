@@ -145,6 +145,26 @@ def test_a_run_with_dropout_layers_is_resumed(tmp_path):
         np.testing.assert_array_equal(again.params[key], p)
 
 
+@pytest.mark.parametrize(("layers", "dropped"), [
+    ([Affine(5), "tanh", Affine(3), "sigmoid"], [5]), (["tanh", Affine(3)], [6]),
+    ([Affine(3), "relu"], []), ([Dropout(0.5), "tanh", Affine(3)], [6]),
+])  # fmt: skip
+def test_what_is_dropped(layers, dropped):
+    """Logits are not the outputs of a hidden layer: a class would be left out by chance."""
+    net = Network(layers, input_shape=(6,), seed=0)
+    assert net.definition.dropped == dropped
+    dropout = 0.0 if any(net.definition.rates) else 0.5
+    xpnet.fit(net, X.astype("float32"), T, steps=3, batch_size=10, dropout=dropout)
+
+
+def test_dropout_of_images(lib):
+    """Masks have the shape of what they are for."""
+    net = Network([Dropout(0.5), Affine(3)], input_shape=(3, 2, 1), seed=0, **lib.kwargs)
+    x, t = lib.array(X.reshape(60, 3, 2, 1), "float32"), lib.array(X.argmax(axis=1) % 3)
+    history = xpnet.fit(net, x, t, steps=200, batch_size=20, learning_rate=0.5)
+    assert history.loss[-20:].mean() < history.loss[:20].mean()
+
+
 def test_dropout_is_said_once():
     """Two rates for one number: which one holds?"""
     net = Network(NETS["Dropout"], input_shape=(6,), seed=0)

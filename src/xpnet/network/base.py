@@ -200,7 +200,12 @@ class BaseNetwork:
         factors = self.placement.xp.astype(kept, self.placement.dtype)
         factors *= scale
         ends = itertools.pairwise([0, *itertools.accumulate(self.definition.dropped)])
-        return [factors[:, start:end] for start, end in ends]
+        masks = [factors[:, start:end] for start, end in ends]
+        for i, layer in enumerate(self.definition.droppers):
+            shape = self.definition.outputs[layer + 1]
+            if len(shape) > 1:
+                masks[i] = self.placement.xp.reshape(masks[i], (-1, *shape))
+        return masks
 
     def __repr__(self) -> str:
         here = self.placement

@@ -41,7 +41,8 @@ class Definition:
     widths : list of int
         The numbers in a row of x, and in a row behind each layer that has parameters.
     droppers : list of int
-        The layers that dropout is for: those that have a rate, or else every activation.
+        The layers that dropout is for: those that have a rate, or else every activation but one
+        that gives the logits.
     dropped, rates : list
         For each of these the numbers in a row behind it, and its rate, 0 for an activation.
     """
@@ -67,7 +68,8 @@ class Definition:
             self.keys.append({name: f"{name}{max(number, 1)}" for name in shapes})
             self.shapes |= {f"{name}{max(number, 1)}": shape for name, shape in shapes.items()}
             self.widths += [math.prod(output_shape)] if shapes else []
-        every = [i for i, layer in enumerate(self.layers) if isinstance(layer, Elementwise)]
+        # What comes last are the logits, not the outputs of a hidden layer.
+        every = [i for i, layer in enumerate(self.layers[:-1]) if isinstance(layer, Elementwise)]
         self.droppers = [i for i, layer in enumerate(self.layers) if layer.rate] or every
         self.dropped = [math.prod(self.outputs[i + 1]) for i in self.droppers]
         self.rates = [self.layers[i].rate for i in self.droppers]
