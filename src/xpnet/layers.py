@@ -67,8 +67,8 @@ class Layer(abc.ABC):
         ----------
         p : dict of arrays
             The layer's own parameters.
-        x : array, (n, *inputs)
-        mask : array, (n, *outputs), optional
+        x : array, (n, ...)
+        mask : array, of the output's shape, optional
             What the output is multiplied by: dropout's.
         """
 

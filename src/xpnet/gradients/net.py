@@ -19,7 +19,7 @@ FINER = (1.0, 1 / 8, 1 / 64)
 
 
 def check_point(point: structured.Point, gradient: Any, l2: float) -> GradientReport:
-    """Check the gradient of a net at a batch; see `MLP.check_gradient`.
+    """Check the gradient of a net at a batch; see `Network.check_gradient`.
 
     The slope of every G (see `structured`) is measured with two radii. What they differ by is
     the noise of each; a sum over the batch of independent errors has the root of the sum of

@@ -63,7 +63,7 @@ class BaseNetwork:
 
     @property
     def output(self) -> Output:
-        """The row of `OUTPUTS` that turns logits into predictions and a loss."""
+        """The row of ``OUTPUTS`` that turns logits into predictions and a loss."""
         return self.definition.output
 
     @property
@@ -195,7 +195,7 @@ class BaseNetwork:
         """Return the masks of dropout, from the numbers that are kept, (n, all of them), bool.
 
         A mask is `scale` where a number is kept, and 0 where it is not; one for each of the
-        definition's `droppers`.
+        definition's ``droppers``.
         """
         factors = self.placement.xp.astype(kept, self.placement.dtype)
         factors *= scale

@@ -187,7 +187,7 @@ def load(
 
     Examples
     --------
-    See `MLP.save`:
+    See `Network.save`:
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -273,8 +273,8 @@ class Network(BaseNetwork):
         method : str
             "structured" uses that a weight moves one pre-activation of each row only, and takes
             the difference of the losses without cancellation: the time of a few hundred forward
-            passes, and good in float32 (see `xpnet.structured`). At a kink of the activation it
-            is the central difference still.
+            passes, and good in float32 (see `xpnet.gradients.structured`). At a kink of the
+            activation it is the central difference still.
             "elementwise" is the plain loop: two losses for each entry of each parameter, each
             rounded to the dtype before they are subtracted.
 
@@ -362,7 +362,7 @@ class Network(BaseNetwork):
         self, params: Params, x: Array, target: Array, scale: Any = None,
         weights: Array | None = None, masks: Sequence[Array] | None = None,
     ) -> tuple[Array, Params]:  # fmt: skip
-        """Return loss and gradient at `params`; see `Stack.backpropagate`. Checks nothing."""
+        """Return loss and gradient at `params`; see ``Stack.backpropagate``. Checks nothing."""
         return self.stack.backpropagate(params, x, target, scale, weights, masks)
 
     def differentiate(

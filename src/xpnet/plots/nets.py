@@ -70,7 +70,7 @@ def plot_confusion(
     net : MLP
         With output "softmax".
     x, t : array
-        As for `MLP.accuracy`. Waits for the device.
+        As for `Network.accuracy`. Waits for the device.
     ax : matplotlib.axes.Axes, optional
         None makes a figure of 8 × 8 inches.
     names : sequence of str, optional
@@ -83,7 +83,7 @@ def plot_confusion(
     Raises
     ------
     TypeError, ValueError
-        As `MLP.accuracy`; or the output is another, or the number of names is wrong.
+        As `Network.accuracy`; or the output is another, or the number of names is wrong.
 
     Examples
     --------
@@ -194,7 +194,7 @@ def plot_mistakes(
     net : MLP
         With output "softmax".
     x, t : array
-        As for `MLP.accuracy`. Waits for the device.
+        As for `Network.accuracy`. Waits for the device.
     ax : matplotlib.axes.Axes, optional
         None makes a figure of 8 × 9 inches.
     shape : (rows, columns), optional
@@ -269,7 +269,7 @@ def plot_gradient_check(report: ReportLike, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     report : GradientReport
-        Of `MLP.check_gradient` or `xpnet.check_gradient`.
+        Of `Network.check_gradient` or `xpnet.check_gradient`.
     ax : matplotlib.axes.Axes, optional
         None makes a figure of 6 × 6 inches.
 

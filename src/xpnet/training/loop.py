@@ -73,8 +73,8 @@ def fit(
         Of the net's library and device. Or rows on disk: of `xpnet.open_shards`, or a
         ``numpy.memmap``, for a net of any library.
     t : array
-        Class indices (n,) or rows (n, outputs), as for `MLP.loss`. With rows on disk: such, or a
-        NumPy array.
+        Class indices (n,) or rows (n, outputs), as for `Network.loss`. With rows on disk: such,
+        or a NumPy array.
     steps, epochs : int
         How long: one of the two. An epoch is n rows.
     batch_size : int
