@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import array_api_compat
 import numpy as np
@@ -13,7 +13,6 @@ import numpy as np
 Array = Any
 Params = dict[str, Array]
 Host = np.ndarray
-T = TypeVar("T")
 
 _namespaces: dict[type, ModuleType] = {}
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..arrays import T
+T = TypeVar("T")
 
 
 class Masks:
