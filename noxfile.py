@@ -81,11 +81,13 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("backend", [nox.param(name, id=name) for name in BACKENDS])
 def nightly(session: nox.Session, backend: str) -> None:
-    """The property tests on one backend, 1,000 examples each, other ones every time."""
+    """The property tests, 1,000 other examples every time, and all gradients of the tables."""
     install(session, backend)
     session.run(
-        *("pytest", "tests/test_properties.py", "--backend", backend),
-        *("--hypothesis-profile", "nightly", "--hypothesis-show-statistics", *session.posargs),
+        *("pytest", "tests/test_properties.py", "tests/test_dual_numbers.py"),
+        *("tests/test_gradient_cases.py", "tests/test_own_functions.py", "--backend", backend),
+        *("--hypothesis-profile", "nightly", "--hypothesis-show-statistics"),
+        *("--gradient-table", "full", *session.posargs),
     )
 
 
@@ -99,7 +101,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typecheck(session: nox.Session) -> None:
     """Types, strictly."""
-    session.install("mypy==2.4.1", ".[cli,fashion]")
+    session.install("mypy==2.4.1", "pytest>=8", ".[cli,fashion]")
     session.run("mypy")
 
 

@@ -20,9 +20,9 @@ def plain_loop(net, x, t, entries):
         i, j = divmod(k * 151 % w.size, w.shape[1])
         kept = w[i, j]
         w[i, j] = kept + 1e-4
-        up = net._loss(net.params, x, t)
+        up = net.stack.loss(net.params, x, t)
         w[i, j] = kept - 1e-4
-        down = net._loss(net.params, x, t)
+        down = net.stack.loss(net.params, x, t)
         w[i, j] = kept
         (up - down) / 2e-4
 

@@ -17,8 +17,10 @@ sys.path.append(str(Path(__file__).parent.parent / "tests"))
 import test_architecture as architecture
 
 # Files that are in no folder are of these wings, or else the ground that all stand on.
-ARITHMETIC = {"functions", "losses", "optimizers", "layers"}
-FACES = {"__init__": "face", "__main__": "cli"}
+ARITHMETIC = {
+    "elementwise", "activations", "functions", "loss_changes", "losses", "schedules", "optimizers",
+}
+FACES = {"__init__": "face", "testing": "face", "__main__": "cli"}
 SAYS = {
     "face": "`import xpnet`: the public names",
     "arithmetic": "Formulas and their tables: they ask their arrays which library it is",
@@ -26,7 +28,7 @@ SAYS = {
 }
 COLOURS = [
     "#b5482f", "#c2571a", "#8d6a1f", "#5f7d25", "#2b8a5b", "#1d8a8a", "#1f6fb4", "#4a5fc1",
-    "#7d4fb0", "#a8427f", "#6c757d",
+    "#7d4fb0", "#a8427f", "#b03a5b", "#8a4b4b", "#6c757d",
 ]  # fmt: skip
 
 # In inches: the picture is as wide as the page, its words as large as those of the page.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -71,6 +72,7 @@ class Lib:
         self, name: str, xp: str, device: Any = None, readonly: bool = False, flags: Any = None
     ) -> None:
         self.name = name
+        self.full = name == "numpy"  # whether tables of functions are tried in full here
         self.kwargs = {"xp": xp, "device": device}
         self.readonly = readonly
         self.flags = flags
@@ -107,6 +109,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=list(GROUPS),
         help="run the suite on this backend; several times for several. Without it, on every "
         "backend that is installed",
+    )
+    parser.addoption(
+        "--gradient-table",
+        choices=["share", "full"],
+        default="share",
+        help="which wrong gradients the gradient checks are given: all of them, or, on the "
+        "libraries other than NumPy, a share",
     )
 
 
@@ -152,6 +161,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _lib(request: pytest.FixtureRequest) -> Iterator[Lib]:
     lib = Lib(request.param, **_spec(request.param))
+    lib.full = lib.full or request.config.getoption("--gradient-table") == "full"
     if lib.flags:
         from array_api_strict import ArrayAPIStrictFlags
 
@@ -163,3 +173,18 @@ def _lib(request: pytest.FixtureRequest) -> Iterator[Lib]:
 
 lib = pytest.fixture(_lib, name="lib")
 there = pytest.fixture(_lib, name="there")
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Print past the capture: counts that a reader of the run should see."""
+    plugins = request.config.pluginmanager
+    reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
+
+    def write(line: str) -> None:
+        with contextlib.nullcontext() if capture is None else capture.global_and_fixture_disabled():
+            if reporter is not None:
+                reporter.ensure_newline()
+                reporter.write_line(line)
+
+    return write

@@ -14,6 +14,7 @@ from driven import fit
 
 import xpnet
 from xpnet.datasets import load_mnist
+from xpnet.layers import Affine, BatchNorm, Convolution, MaxPool, Shift
 from xpnet.optimizers import Cosine
 
 RANK = int(os.environ.get("RANK", "0"))
@@ -23,7 +24,7 @@ TOGETHER = "RANK" in os.environ
 def leave(folder, name, net, history):
     """Leave the outcome of a training where the test finds it."""
     to_host = net.placement.to_host
-    params = {key: to_host(p) for key, p in net.params.items()}
+    params = {key: to_host(p) for key, p in {**net.params, **net.state}.items()}
     np.savez(folder / f"{name}-{RANK}.npz", loss=history.loss, **params)
 
 
@@ -57,6 +58,26 @@ def kinds(here, folder):
     }.items():
         net = xpnet.MLP([6, 8, 3], activation="tanh", l2=0.1, dtype="float64", seed=1, **here)
         history = fit(net, x, t, batch_size=101, distributed=TOGETHER, **options)
+        leave(folder, name, net, history)
+
+
+def images(here, folder):
+    """Convolutional nets: plain, of images that are moved, normalized; with uneven shares."""
+    x, t = data(here)
+    x = x.reshape(300, 1, 2, 3)
+    place = xpnet.place(here["xp"], here["device"], "float64")
+    first, after = Convolution(4, 2, padding=1), ["relu", MaxPool(2), Affine(3)]
+    begins = {
+        "convolution": [first], "moved": [Shift(1), first],
+        "normalized": [first, BatchNorm(momentum=0.5)],
+    }  # fmt: skip
+    for name, begin in begins.items():
+        layers = [*begin, *after]
+        words = {"input_shape": (1, 2, 3), "dtype": "float64", "seed": 1, **here}
+        net = xpnet.Network(layers, **words)
+        for key, s in net.state.items():  # the state of rank 0 holds
+            net.state[key] = s + place.floats(np.full(s.shape, float(RANK)))
+        history = fit(net, x, t, steps=30, batch_size=101, distributed=TOGETHER, block_steps=10)
         leave(folder, name, net, history)
 
 

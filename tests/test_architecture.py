@@ -17,8 +17,14 @@ PACKAGE = pathlib.Path(xpnet.__file__).parent
 LIBRARIES = {"torch", "cupy", "jax", "jaxlib", "array_api_strict", "tensorflow", "ndonnx", "dpnp"}
 # Where NumPy is the host's format: files, random draws, results, pictures.
 HOST = {
-    "arrays", "backend/", "checks", "cli/", "datasets/", "files", "gradients/check",
-    "gradients/net", "gradients/report", "layers", "network/", "optimizers", "plots/", "sklearn/",
+    "arrays", "backend/", "checks", "cli/", "datasets/", "files", "gradients/autodiff",
+    "gradients/check",
+    "gradients/flat", "gradients/levels", "gradients/lines", "gradients/maps", "gradients/net",
+    "gradients/noise", "gradients/numerical", "gradients/pairs", "gradients/report",
+    "gradients/sampling", "gradients/sight", "gradients/slopes", "gradients/trees",
+    "gradients/verdicts", "layers/base", "layers/dense", "layers/images", "layers/normalization",
+    "network/",
+    "optimizers", "plots/", "schedules", "scratch/", "sklearn/",
     "training/",
 }
 # Beside the backends: torch.distributed moves arrays of several libraries between processes.
@@ -27,14 +33,20 @@ NAMED = {"training/distributed.py": {"torch"}}
 # inside functions and under TYPE_CHECKING too. So there is no circle, among files or wings.
 ROOMS = [
     "_version", "checks", "arrays", "files", "markup",
-    "functions", "loss_changes", "losses", "optimizers", "layers",
+    "elementwise", "activations", "functions", "loss_changes", "losses",
+    "schedules", "optimizers",
+    "layers/base", "layers/windows", "layers/dense", "layers/images", "layers/normalization",
+    "layers/words", "layers/__init__",
     "backend/placement", "backend/host", "backend/torch", "backend/cupy", "backend/jax",
     "backend/strict", "backend/table", "backend/__init__",
     "plots/lettering", "plots/canvas", "plots/curves", "plots/nets", "plots/__init__",
     "datasets/download", "datasets/idx", "datasets/rows", "datasets/on_disk", "datasets/shards",
     "datasets/idx_sets", "datasets/__init__",
-    "gradients/numerical", "gradients/structured", "gradients/report", "gradients/check",
-    "gradients/net", "gradients/__init__",
+    "gradients/structured", "gradients/trees", "gradients/sampling", "gradients/noise",
+    "gradients/levels", "gradients/flat", "gradients/sight", "gradients/verdicts",
+    "gradients/slopes", "gradients/report",
+    "gradients/pairs", "gradients/lines", "gradients/check", "gradients/maps",
+    "gradients/numerical", "gradients/autodiff", "gradients/net", "gradients/__init__",
     "network/definition", "network/stack", "network/batch", "network/base", "network/net",
     "network/mlp",
     "network/__init__",
@@ -43,14 +55,16 @@ ROOMS = [
     "training/plan", "training/step", "training/session", "training/loop", "training/__init__",
     "sklearn/arrays", "sklearn/solvers", "sklearn/parameters", "sklearn/base",
     "sklearn/estimators", "sklearn/__init__",
-    "__init__",
+    "scratch/tools", "scratch/layers", "scratch/optimizers", "scratch/nets", "scratch/trainer",
+    "scratch/__init__",
+    "testing", "__init__",
     "cli/errors", "cli/tables", "cli/inputs", "cli/options", "cli/runs", "cli/page",
     "cli/train", "cli/compare", "cli/check", "cli/predict", "cli/evaluate", "cli/info",
     "cli/__init__", "__main__",
 ]
 ARITHMETIC = {
-    "arrays", "functions", "loss_changes", "losses", "optimizers", "gradients/numerical",
-    "gradients/structured",
+    "activations", "arrays", "elementwise", "functions", "loss_changes", "losses", "optimizers",
+    "gradients/structured", "layers/windows",
 }
 
 
@@ -180,8 +194,14 @@ def length(function):
     return function.end_lineno - function.lineno + 1 - docstring
 
 
-# What users call by fixed names: `fit`, and a net's constructor.
-MANY_PARAMETERS = {"training/loop.py": {"fit": 18}, "network/mlp.py": {"MLP.__init__": 9}}
+# What users call by fixed names: `fit`, a net's constructor, and how to check a gradient.
+MANY_PARAMETERS = {
+    "training/loop.py": {"fit": 18}, "network/mlp.py": {"MLP.__init__": 9},
+    "gradients/check.py": {"check_gradient": 10},
+    # The textbook's signatures.
+    "scratch/nets.py": {"MultiLayerNetExtend.__init__": 9, "DeepConvNet.__init__": 9},
+    "scratch/trainer.py": {"Trainer.__init__": 11},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("path", modules())
@@ -251,7 +271,9 @@ def test_public_names_are_documented():
             continue
         assert thing.__doc__, name
         if callable(thing) and not (isinstance(thing, type) and issubclass(thing, Exception)):
-            made_by_others = (xpnet.History, xpnet.Progress, xpnet.GradientReport)
+            made_by_others = (
+                xpnet.History, xpnet.Progress, xpnet.GradientReport, xpnet.AutodiffReport,
+            )
             assert thing in made_by_others or ">>>" in thing.__doc__, name
 
 

@@ -213,10 +213,16 @@ def test_a_graph_that_cannot_be_recorded_runs_eagerly():
     assert state["params"]["w"] is weights
 
 
+def rules():
+    """Every optimizer, and one that is clipped."""
+    from xpnet.optimizers import OPTIMIZERS, Clipped
+
+    return {**OPTIMIZERS, "clipped": lambda: Clipped("sgd", 0.1)}
+
+
 def test_a_step_looks_at_no_value(lib, monkeypatch):
     """A conversion to a Python number inside a step waits for the device, thousands of times."""
     from xpnet.losses import OUTPUTS
-    from xpnet.optimizers import OPTIMIZERS
     from xpnet.training.sources import Resident
     from xpnet.training.step import make_step
 
@@ -226,7 +232,7 @@ def test_a_step_looks_at_no_value(lib, monkeypatch):
     rng = np.random.default_rng(0)
     x, t = lib.array(rng.normal(size=(20, 4))), lib.array(rng.integers(0, 3, 20))
     for output in OUTPUTS:
-        for name, make in OPTIMIZERS.items():
+        for name, make in rules().items():
             net = xpnet.MLP([4, 5, 3], output=output, l2=0.1, dtype="float64", **lib.kwargs)
             rule = make()
             for compute in (net.backpropagate, net.differentiate):
@@ -249,8 +255,6 @@ def test_a_step_looks_at_no_value(lib, monkeypatch):
 
 def test_a_step_makes_no_array_of_a_number(lib, monkeypatch):
     """On a GPU it would be copied there in each step, and no graph can be recorded of that."""
-    from xpnet.optimizers import OPTIMIZERS
-
     if not lib.name.startswith("torch"):
         pytest.skip("the array API of Torch makes an array of a number where Torch wants one")
     import torch
@@ -261,7 +265,7 @@ def test_a_step_makes_no_array_of_a_number(lib, monkeypatch):
         assert not isinstance(values, (int, float)), f"an array of {values} inside a step"
         return asarray(values, **kwargs)
 
-    for step, *arguments in _steps(lib, OPTIMIZERS):
+    for step, *arguments in _steps(lib, rules()):
         with monkeypatch.context() as patch:
             patch.setattr(torch, "asarray", refuse)
             step(*arguments)
@@ -273,7 +277,7 @@ def test_a_step_on_a_gpu_never_waits(lib):
         pytest.skip("needs Torch on CUDA")
     import torch
 
-    for step, *arguments in _steps(lib, ["sgd"]):
+    for step, *arguments in _steps(lib, ["sgd", "clipped"]):
         step(*arguments)
         torch.cuda.set_sync_debug_mode("error")
         try:
@@ -286,7 +290,6 @@ def _steps(lib, optimizers):
     """Steps of every activation, output and gradient, with their arguments."""
     from xpnet.functions import ACTIVATIONS
     from xpnet.losses import OUTPUTS
-    from xpnet.optimizers import OPTIMIZERS
     from xpnet.training.blocks import Masks
     from xpnet.training.sources import Resident
     from xpnet.training.step import make_step
@@ -299,7 +302,7 @@ def _steps(lib, optimizers):
             [4, 5, 3], activation=activation, output=output, dtype="float64", l2=0.1, seed=0,
             **lib.kwargs,
         )  # fmt: skip
-        rule = OPTIMIZERS[name]()
+        rule = rules()[name]()
         source = Resident(net.placement.take, (x, t))
         numbers = rule.coefficients(np.asarray([1]), np.asarray([0.1]))[0].tolist()
         for compute, masks in (

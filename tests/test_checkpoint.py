@@ -17,7 +17,7 @@ import xpnet
 from xpnet import MLP, CheckpointWarning, EarlyStopping, FileError
 from xpnet.files import load_arrays, save_arrays
 from xpnet.losses import OUTPUTS
-from xpnet.optimizers import OPTIMIZERS, Cosine
+from xpnet.optimizers import OPTIMIZERS, Adam, Clipped, Cosine
 from xpnet.training.blocks import Batches
 from xpnet.training.checkpoint import Checkpoints
 
@@ -74,6 +74,23 @@ def test_a_resumed_training_is_an_undisturbed_one(lib, tmp_path, name):
     resumed = train(lib, tmp_path / "b", resume=True, **options)
     assert_same(undisturbed, resumed)
     assert resumed[1].seconds > 0
+
+
+def test_a_clipped_training_goes_on(lib, tmp_path):
+    """The slots of the optimizer within; and its numbers, which another run must not change."""
+    options = {"optimizer": Clipped("adam", 0.1), "checkpoint_every": 25}
+    undisturbed = train(lib, tmp_path / "a", **options)
+    with pytest.raises(Crash):
+        train(lib, tmp_path / "b", callbacks=[crash_at(90)], **options)
+    for other, message in (
+        (Clipped("adam", 0.2), "with other settings: optimizer .*'norm': 0.1.*, now .*'norm': 0.2"),
+        (Clipped("momentum", 0.1), "'name': 'Adam'.*, now .*'name': 'Momentum'"),
+        (Clipped(Adam(beta_1=0.8), 0.1), "'beta_1': 0.9.*, now .*'beta_1': 0.8"),
+        ("adam", "'name': 'Clipped'.*, now .*'name': 'Adam'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(lib, tmp_path / "b", **{**options, "optimizer": other}, resume=True)
+    assert_same(undisturbed, train(lib, tmp_path / "b", resume=True, **options))
 
 
 def test_dropout_goes_on(lib, tmp_path):

@@ -34,7 +34,8 @@ from xpnet.cli import runs, train
 from xpnet.cli.inputs import DATASETS
 from xpnet.datasets import rows
 from xpnet.functions import ACTIVATIONS
-from xpnet.optimizers import OPTIMIZERS
+from xpnet.layers import Affine, AveragePool, Convolution, Shift
+from xpnet.optimizers import OPTIMIZERS, Clipped
 from xpnet.training.bar import ProgressBar
 
 
@@ -265,6 +266,26 @@ def test_options_reach_the_net_and_the_training(run, tmp_path):
     assert history["validation"]["step"][-1] == 10
 
 
+def test_clipping_is_one_option(run, tmp_path, images):
+    """A norm that is parsed and forgotten, or lost when the run is resumed."""
+    asked = ("--optimizer", "adagrad", "--clip-norm", 0.05, "--hidden", 9, "--out")
+    assert run("train", *FAST, *asked, "run")[0] == 0
+    (x, t), _ = xpnet.load_idx(images)
+    net = xpnet.TwoLayerNet(36, 9, 3, seed=0)
+    clipped = Clipped("adagrad", 0.05)
+    history = xpnet.fit(net, x, t, steps=40, batch_size=20, optimizer=clipped)
+    assert read(tmp_path / "run")["loss"] == history.loss.tolist()
+    assert read(tmp_path / "run")["settings"]["optimizer"] == history.settings["optimizer"]
+
+    code, _, errors = run("train", "--resume", "run", "--steps", 60)
+    assert code == 0, errors
+    net = xpnet.TwoLayerNet(36, 9, 3, seed=0)
+    history = xpnet.fit(net, x, t, steps=60, batch_size=20, optimizer=clipped)
+    assert read(tmp_path / "run")["loss"] == history.loss.tolist()
+    message = refused(run("train", "--resume", "run", "--steps", 80, "--clip-norm", 1))
+    assert "with other settings: optimizer" in message
+
+
 def test_a_run_is_what_the_library_does(run, tmp_path, images):
     """The command and the same calls in Python must not drift apart."""
     assert run("train", *FAST, "--hidden", 9, "--out", "run")[0] == 0
@@ -369,6 +390,8 @@ def test_unknown_names_list_the_known_ones(run, option, known):
         (("--hidden", 0), "'0' is not a size above 0"),
         (("--learning-rate", -1), "learning_rate must be finite and above 0"),
         (("--learning-rate", "nan"), "learning_rate must be finite and above 0"),
+        (("--clip-norm", 0), "norm must be finite and above 0, not 0.0"),
+        (("--clip-norm", "x"), "'--clip-norm': 'x' is not a valid float"),
         (("--l2", -1), "l2 must be finite and at least 0"),
         (("--validation", 200), "--validation must be below the 200 training images"),
         (("--device", "tpu"), "'tpu'"),
@@ -552,6 +575,107 @@ def test_dropout_is_an_option_of_a_run(run, tmp_path):
     assert run("train", "--resume", "run", "--steps", 60)[0] == 0
     assert read(tmp_path / "run")["settings"]["dropout"] == 0.5
     assert "--dropout" in refused(run("train", *FAST, "--dropout", "1"))
+
+
+def test_convolutional_nets_are_two_options(run, tmp_path, images):
+    """A net of words: trained with shifts, resumed, evaluated, and its filters drawn."""
+    words = ["--layers", "conv4x3p1 relu pool2 batchnorm affine8 tanh", "--shift", 1]
+    code, said, errors = run("train", *words, "--steps", 40, "--batch-size", 20, "--report",
+                             "--out", "run")  # fmt: skip
+    assert code == 0, errors
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"filters.png", "report.html"} < names
+    assert "weights.png" not in names
+    text = "1×6×6, Shift(1), Convolution(4, 3, padding=1), relu, MaxPool(2, stride=2)"
+    assert text in said
+    assert [*xpnet.load("run/model.safetensors").state] == ["mean1", "variance1"]
+    settings = read(tmp_path / "run")["settings"]
+    assert settings["net"].startswith(text)
+    assert run("train", "--resume", "run", "--steps", 60, "--no-pictures")[0] == 0
+    assert len(read(tmp_path / "run")["loss"]) == 60
+    fast = ("--no-pictures", "--steps", 60, "--batch-size", 20)
+    assert run("train", *words, *fast, "--out", "whole")[0] == 0
+    other = xpnet.load("whole/model.safetensors")
+    for key, p in xpnet.load("run/model.safetensors").params.items():
+        np.testing.assert_array_equal(other.params[key], p)
+    assert run("evaluate", "run/model.safetensors", images)[0] == 0
+    np.save("rows.npy", other.placement.to_host(xpnet.load_idx(images)[1][0]))
+    classes = [run("predict", "run/model.safetensors", data)[1] for data in (images, "rows.npy")]
+    assert classes[0] == classes[1]
+    assert len(classes[0].split()) == 60
+    page = Page(tmp_path / "run" / "report.html")
+    assert any(word.startswith("A convolutional net on ") for word in page.words)
+    assert not any("'layer':" in word for word in page.words), "a layer as a dict"
+
+
+def test_a_net_of_words_is_the_librarys(run, tmp_path, images, lib):
+    """Words, image shapes or shifts that are others on the command line, or on one backend."""
+    if lib.kwargs["xp"] in FOR_TESTS:
+        pytest.skip("the command does not offer libraries that are for tests only")
+    where = ["--backend", lib.kwargs["xp"]]
+    where += ["--device", lib.kwargs["device"]] if lib.kwargs["device"] else []
+    words = ["--layers", "conv3x3s2p1 relu avgpool2 affine5 tanh", "--shift", 1]
+    code, _, errors = run("train", *words, *FAST, "--dtype", "float64", *where, "--out", "run")
+    assert code == 0, errors
+    (x, t), _ = xpnet.load_idx(images, flatten=False, dtype="float64")
+    layers = [
+        Shift(1), Convolution(3, 3, stride=2, padding=1), "relu", AveragePool(2),
+        Affine(5, weight_init="he"), "tanh", Affine(3, weight_init="he"),
+    ]  # fmt: skip
+    net = xpnet.Network(layers, input_shape=(1, 6, 6), dtype="float64", seed=0)
+    history = xpnet.fit(net, x.reshape(-1, 1, 6, 6), t, steps=40, batch_size=20)
+    np.testing.assert_allclose(read(tmp_path / "run")["loss"], history.loss, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--net", "simple-conv", "--hidden", "30"], "--hidden and --net simple-conv describe two"),
+    (["--net", "deep-conv", "--activation", "relu"], "--activation and --net deep-conv describe"),
+    (["--net", "deep-conv", "--layers", "relu"], "--net and --layers describe two nets"),
+    (["--net", "mlp", "--layers", "relu"], "--net and --layers describe two nets"),
+    (["--layers", "conv3x9"], "--layers: layers[0], Convolution(3, 9): a window of 9×9 is larger "
+     "than the image, 6×6"),
+    (["--net", "simple-conv", "--shift", "6"], "--net simple-conv: layers[0], Shift(6): nothing"),
+    (["--layers", "affine3 conv2x2"], "--layers: layers[1], Convolution(2, 2): it takes images"),
+    (["--layers", "conv3"], "--layers: unknown layer 'conv3'; known are conv30x5"),
+    (["--layers", "conv3x3s0"], "--layers: the layer 'conv3x3s0': stride must be at least 1"),
+    (["--layers", "relu", "--weight-init", "-1"], "weight_init must be finite"),
+    (["--shift", "1"], "--shift moves images, and --net mlp takes rows: give --layers"),
+    (["--layers", "relu", "--shift", "6"], "layers[0], Shift(6): nothing would be left of"),
+    (["--layers", "relu conv2x2", "--gradient", "numerical"], "gradient='numerical' is for affine"),
+])  # fmt: skip
+def test_options_that_describe_no_net(run, tmp_path, words, message):
+    """An option that is ignored in silence; a run that fails in its first step."""
+    assert message in refused(run("train", *words, "--steps", 1, "--batch-size", 5, "--out", "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_convolutional_net_is_checked(run, images):
+    """Every entry of a small one; some directions of a large one, which is said."""
+    code, said, errors = run("check", "--layers", "conv2x3 relu pool2 affine4", "--dataset", images)
+    assert code == 0, errors
+    assert "float64" in said
+    assert "on 10 rows, with biases that are moved off 0" in said
+    assert "Gradient check passed: every entry" in said
+    words = ("--layers", "conv8x3 tanh affine20 batchnorm dropout0.5", "--batch-size", 9)
+    code, said, errors = run("check", *words, "--dataset", images)
+    assert code == 0, errors
+    assert "entries would take long: 3 random directions of each array of more than 60" in said
+    assert "Gradient check passed: random directions" in said
+
+
+@pytest.mark.parametrize("words", ["conv2x3 relu pool2 affine4", "conv8x3 relu affine20"])
+def test_a_wrong_convolution_is_found(run, images, monkeypatch, words):
+    """Directions, few rows and moved biases must not hide what every entry shows."""
+    right = Convolution.gradient
+
+    def wrong(self, p, kept, d):
+        gradient = right(self, p, kept, d)
+        return {**gradient, "W": 1.01 * gradient["W"]}
+
+    monkeypatch.setattr(Convolution, "gradient", wrong)
+    code, said, _ = run("check", "--layers", words, "--dataset", images)
+    assert code == 1
+    assert "Gradient check failed" in said
 
 
 def test_force_replaces_a_run(run):

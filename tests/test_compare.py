@@ -141,6 +141,32 @@ def test_options_reach_every_training(run, devices, tmp_path):
     ) == 0, "the command of a row can be typed"
 
 
+def test_a_convolutional_net(images, devices, tmp_path, monkeypatch):
+    """Words with blanks must reach each training as one, and no option of another net."""
+    monkeypatch.chdir(tmp_path)
+    devices(("numpy", "cpu"))
+    words = ["--dataset", str(images), "--layers", "conv2x2 relu affine4", "--shift", "1"]
+    words = ["compare", *words, "--batch-size", "20", "--steps", "4", "--out", "run"]
+    result = CliRunner().invoke(cli.cli, words, prog_name="xpnet")
+    assert result.exit_code == 0, result.stderr
+    row = json.loads((tmp_path / "run" / "compare.json").read_text(encoding="utf-8"))["rows"][0]
+    assert row["history"]["settings"]["net"].startswith("1×3×3, Shift(1), Convolution(2, 2), relu")
+    assert not {"--hidden", "--activation", "--net"} & {*row["command"]}
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--net", "simple-conv"], "--hidden and --net simple-conv describe two nets"),
+    (["--layers", "relu", "--net", "mlp"], "--hidden and --layers describe two nets"),
+])  # fmt: skip
+def test_two_nets_are_refused_before_any_training(run, devices, words, message):
+    """An option that is left out in silence is another comparison than was asked for."""
+    devices(("numpy", "cpu"))
+    code, _, errors = run(*words)
+    assert code == 2
+    assert message in errors
+    assert "training on" not in errors
+
+
 def test_every_shared_option_is_one_of_train():
     """`compare` hands its options to `train`: one that train lacks would fail every row."""
     own = {"out", "force", "as_json", "debug"}

@@ -14,7 +14,7 @@ HERE = pathlib.Path(__file__).parent.parent
 PACKAGE = pathlib.Path(xpnet.__file__).parent
 
 ACTIVATION = """
-        Activation("softplus", lambda x: array_namespace(x).log1p(array_namespace(x).exp(x)),
+        Activation("softsign", lambda x: x / (1.0 + array_namespace(x).abs(x)),
                    lambda x, y: {derivative}),
 """
 OUTPUT = """
@@ -58,12 +58,12 @@ KINDS = {
     "activation": (
         "functions.py",
         [(ACTIVATION, '        Activation("sigmoid"')],
-        ("derivative", "_sigmoid(x)", "_sigmoid(-x)"),
-        "net = xpnet.MLP([4, 6, 3], activation='softplus', dtype='float64', seed=0)\n"
+        ("derivative", "(1.0 - array_namespace(y).abs(y)) ** 2", "1.0 - array_namespace(y).abs(y)"),
+        "net = xpnet.MLP([4, 6, 3], activation='softsign', dtype='float64', seed=0)\n"
         "assert net.check_gradient(x, np.asarray([0, 1, 2, 0, 1])).ok is {right}\n"
-        "assert 'softplus' in choices('train', 'activation')\n",
+        "assert 'softsign' in choices('train', 'activation')\n",
         "tests/test_functions.py::test_every_activation_has_its_derivative",
-        "softplus",
+        "softsign",
     ),
     "output": (
         "losses.py",
@@ -173,11 +173,13 @@ def test_the_files_that_contributing_names():
     text = (HERE / "CONTRIBUTING.md").read_text(encoding="utf-8")
     tables = [
         ("ACTIVATIONS", "functions"), ("OUTPUTS", "losses"), ("OPTIMIZERS", "optimizers"),
-        ("LAYERS", "layers"), ("BACKENDS", "backend/table"),
+        ("LAYERS", "layers/__init__"), ("BACKENDS", "backend/table"),
     ]  # fmt: skip
     sections = text.split("\n## Add ")[1:]
     for section, (table, module) in zip(sections, tables, strict=True):
-        file = "backend/" if table == "BACKENDS" else f"{module}.py"
-        assert f"One file: `src/xpnet/{file}`" in section
+        folder, in_folder, _ = module.rpartition("/")
+        file = f"{folder}/" if in_folder else f"{module}.py"
+        what = "One file in" if in_folder else "One file:"
+        assert f"{what} `src/xpnet/{file}`" in section
         assert f"`{table}`" in section
         assert f"\n{table}: dict" in (PACKAGE / f"{module}.py").read_text(encoding="utf-8")

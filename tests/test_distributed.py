@@ -77,8 +77,8 @@ def folder(tmp_path):
 
 def test_the_number_of_ranks_changes_rounding_only(lib, ranks, folder):
     """A wrong share, a missing factor or a rank's own order would show in the losses."""
-    alone(lib, folder / "one", "mnist", "kinds")
-    torchrun(ranks, *programs(lib, folder / "several", "mnist", "kinds"))
+    alone(lib, folder / "one", "mnist", "kinds", "images")
+    torchrun(ranks, *programs(lib, folder / "several", "mnist", "kinds", "images"))
     more = {"several": ranks}
     if ranks > 1:
         torchrun(4, *programs(lib, folder / "four", "mnist"))
@@ -92,13 +92,21 @@ def test_the_number_of_ranks_changes_rounding_only(lib, ranks, folder):
             assert_alike(found)
             np.testing.assert_allclose(found[0]["loss"], one["loss"], rtol=bound)
     assert_alike(outcomes(folder / "several", "unseeded", ranks))
-    for name in ("sgd", "adam", "nesterov", "whole", "numerical", "dropout"):
+    names = "sgd", "adam", "nesterov", "whole", "numerical", "dropout", "convolution", "moved"
+    for name in names:
         (one,) = outcomes(folder / "one", name, 1)
         found = outcomes(folder / "several", name, ranks)
         assert_alike(found)
         np.testing.assert_allclose(found[0]["loss"], one["loss"], rtol=1e-11)
         for key in ("W1", "b2"):
             np.testing.assert_allclose(found[0][key], one[key], rtol=1e-7, atol=1e-10)
+    # Each rank normalizes by its own rows: another training, in which all go together.
+    (one,) = outcomes(folder / "one", "normalized", 1)
+    found = outcomes(folder / "several", "normalized", ranks)
+    assert_alike(found)
+    assert found[0]["loss"][-1] < found[0]["loss"][0]
+    for key in ("mean1", "variance1"):
+        np.testing.assert_allclose(found[0][key], one[key], rtol=0.2, atol=0.1)
 
 
 def test_ranks_begin_stop_and_refuse_together(lib, ranks, folder):

@@ -67,7 +67,7 @@ def test_history_as_html():
 
 
 def test_gradient_report_as_html():
-    """The table of `print(report)`, the verdict and the causes; names are the user's."""
+    """A user's name that is not escaped becomes part of the page; or the table lacks a column."""
     x = {EVIL: np.asarray([1.0, 2.0]), "b": np.asarray(3.0)}
     report = xpnet.check_gradient(
         lambda p: np.sum(p[EVIL] ** 2) + p["b"] ** 2, {EVIL: 4 * x[EVIL], "b": 2 * x["b"]}, x
@@ -75,8 +75,8 @@ def test_gradient_report_as_html():
     shown = Words(report._repr_html_())
     assert shown.tags <= TABLE
     assert shown.words[0].startswith("Gradient check failed: ")
-    assert EVIL in shown.words
-    for word in ("worst at", "rel. error", "scalar"):
+    assert f"x[{EVIL!r}]" in shown.words  # the path to the array, as code
+    for word in ("b", "worst at", "rel. error", "scalar"):
         assert word in shown.words
     assert shown.words[-1].startswith("Likely cause: ")
     assert "too large by the constant factor 2" in shown.words[-1]

@@ -108,10 +108,13 @@ def test_a_python_float_is_a_scalar(lib):
 
 
 def test_a_function_that_ignores_its_argument(lib):
-    """The reference's f closes over x and is moved through it; here x is never written to."""
+    """The textbook's f closes over x and is moved through it; here x is never written to."""
     x = lib.array([1.0, 2.0])
-    with pytest.warns(UserWarning, match="must compute with its argument"):
+    with pytest.raises(ValueError, match="must compute with its argument"):
         numerical_gradient(lambda _: lib.xp.sum(x), x)
+    # A gradient of zeros is none of its business where f does depend on x.
+    zero = numerical_gradient(lambda v: lib.xp.sum(lib.xp.where(v > 9.0, v, 0.0 * v)), x)
+    np.testing.assert_array_equal(lib.host(zero), [0.0, 0.0])
 
 
 def test_refuses_what_f_returns(lib):
@@ -140,10 +143,9 @@ def test_refuses_x(lib):
 
     with pytest.raises(TypeError, match="x must be a floating-point array, not"):
         numerical_gradient(f, lib.array([1, 2]))
-    with pytest.raises(TypeError, match="x must be an array, not list"):
-        numerical_gradient(f, [1.0])
-    with pytest.raises(ValueError, match=r"x is empty: it has shape \(0, 2\)"):
-        numerical_gradient(f, lib.array(np.zeros((0, 2))))
+    with pytest.raises(TypeError, match="x must be an array, not str"):
+        numerical_gradient(f, "1.0")
+    assert tuple(numerical_gradient(f, lib.array(np.zeros((0, 2)))).shape) == (0, 2)
     with pytest.raises(ValueError, match="x is empty: it has no arrays"):
         numerical_gradient(f, {})
     with pytest.raises(TypeError, match=r"x\['b'\] must be a floating-point array"):

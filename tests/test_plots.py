@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 import xpnet
 from xpnet import plots
+from xpnet.layers import Affine, Convolution
 from xpnet.plots import lettering, loss_figure, plot_loss
 
 SETTINGS = {
@@ -283,6 +284,43 @@ def test_weights_are_images_of_the_inputs(lib):
     assert low == -high, "white must mean 0"
 
 
+def filters(count, channels=1, **where):
+    """A net that begins with a convolution of 2 × 3 filters."""
+    layers = [Convolution(count, (2, 3)), Affine(2)]
+    return xpnet.Network(layers, input_shape=(channels, 4, 4), seed=0, **where)
+
+
+def test_filters_are_images_of_their_windows(lib):
+    """Another filter's weights, or channels that run into each other."""
+    net = filters(3, channels=2, **lib.kwargs)
+    before = lib.host(net.params["W1"]) + 1.0
+    ax = plots.plot_filters(net, before=before)
+    drawn(ax.figure)
+    assert ax.get_title() == "First convolution: 3 filters"
+    assert [text.get_text() for text in ax.texts] == ["before training", "after training"]
+    picture, weights = ax.images[0].get_array(), lib.host(net.params["W1"])
+    across = 2 * 2 * 4 - 1  # two filters of two channels in a row, each with a border but the last
+    for start, expected in ((0, before), (across + 3, weights)):
+        np.testing.assert_allclose(picture[:2, start : start + 3].filled(), expected[0, 0])
+        np.testing.assert_allclose(picture[:2, start + 4 : start + 7].filled(), expected[0, 1])
+        np.testing.assert_allclose(picture[3:5, start + 4 : start + 7].filled(), expected[2, 1])
+    assert picture.mask[:, across : across + 3].all()
+    ax = plots.plot_filters(filters(9), limit=4)
+    assert ax.get_title() == "First convolution: 4 of 9 filters"
+
+
+def test_weights_of_another_kind():
+    """Each picture says which one draws the weights that it cannot draw."""
+    with pytest.raises(ValueError, match="the net's first weights are for images: plot_filters"):
+        plots.plot_weights(filters(3), shape=(4, 4))
+    with pytest.raises(ValueError, match="the net's first weights are for rows: plot_weights"):
+        plots.plot_filters(xpnet.MLP([4, 2]))
+    with pytest.raises(ValueError, match="before has shape"):
+        plots.plot_filters(filters(3), before=np.zeros((2, 1, 2, 3)))
+    with pytest.raises(ValueError, match="limit must be at least 1"):
+        plots.plot_filters(filters(3), limit=0)
+
+
 def test_weights_of_many_units_or_broken_ones():
     """A net of 4096 units must not become a picture of dots; NaN must not become an error."""
     ax = plots.plot_weights(xpnet.MLP([4, 500, 2], seed=0), limit=9)
@@ -405,6 +443,7 @@ def every_plot():
         "plot_times": lambda ax: plots.plot_times({"a": 1.0}, ax),
         "plot_confusion": lambda ax: plots.plot_confusion(net, x, t, ax),
         "plot_weights": lambda ax: plots.plot_weights(net, ax),
+        "plot_filters": lambda ax: plots.plot_filters(filters(3), ax),
         "plot_mistakes": lambda ax: plots.plot_mistakes(net, x, t, ax),
         "plot_gradient_check": lambda ax: plots.plot_gradient_check(report, ax),
     }

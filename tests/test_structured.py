@@ -12,8 +12,8 @@ from xpnet.functions import ACTIVATIONS, Activation, sigmoid
 from xpnet.gradients import structured
 from xpnet.losses import OUTPUTS
 
-SILU = Activation("silu", lambda x: x * sigmoid(x), lambda x, y: sigmoid(x) * (1.0 + x - y))
-EVERY_ACTIVATION = {**ACTIVATIONS, "silu": SILU}
+OWN = Activation("own", lambda x: x * sigmoid(x), lambda x, y: sigmoid(x) * (1.0 + x - y))
+EVERY_ACTIVATION = {**ACTIVATIONS, "own": OWN}
 SIZES = {1: (3, 3), 2: (3, 4, 3), 3: (3, 4, 5, 3), 4: (3, 4, 5, 2, 3)}
 
 RNG = np.random.default_rng(3)

@@ -8,7 +8,16 @@ from ._version import __version__
 from .backend import BackendNotAvailable, backends, place
 from .files import FileError
 from .functions import Activation
-from .gradients import GradientCheckFailed, GradientReport, check_gradient, numerical_gradient
+from .gradients import (
+    AutodiffReport,
+    GradientCheckFailed,
+    GradientReport,
+    check_autodiff,
+    check_gradient,
+    check_jvp,
+    check_vjp,
+    numerical_gradient,
+)
 from .network import MLP, Network, TwoLayerNet, load
 
 if TYPE_CHECKING:
@@ -26,17 +35,18 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "MLP", "Activation", "BackendNotAvailable", "Checkpoint", "CheckpointWarning",
-    "DistributedError", "EarlyStopping", "FileError", "GradientCheckFailed", "GradientReport",
-    "History", "Log", "Network", "NonFiniteLoss", "Progress", "TwoLayerNet", "__version__",
-    "backends", "check_gradient", "fit", "functions", "layers", "load", "load_fashion_mnist",
-    "load_idx", "load_mnist", "losses", "numerical_gradient", "open_shards", "optimizers", "place",
+    "MLP", "Activation", "AutodiffReport", "BackendNotAvailable", "Checkpoint",
+    "CheckpointWarning", "DistributedError", "EarlyStopping", "FileError", "GradientCheckFailed",
+    "GradientReport", "History", "Log", "Network", "NonFiniteLoss", "Progress", "TwoLayerNet",
+    "__version__", "backends", "check_autodiff", "check_gradient", "check_jvp", "check_vjp", "fit",
+    "functions", "layers", "load", "load_fashion_mnist", "load_idx", "load_mnist", "losses",
+    "numerical_gradient", "open_shards", "optimizers", "place",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """Import what not every program needs when it is first asked for (PEP 562)."""
-    if name in ("datasets", "sklearn", "training"):
+    if name in ("datasets", "scratch", "sklearn", "testing", "training"):
         return importlib.import_module(f".{name}", __name__)
     if name in __all__:
         for wing in ("datasets", "training"):

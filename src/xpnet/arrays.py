@@ -92,10 +92,12 @@ def floating_namespace(x: Array, name: str = "x") -> ModuleType:
     # The standard has these two. What more precise or less precise floats would give is not
     # tested: a float16 has no digits to take a difference from.
     if not (x.dtype == xp.float32 or x.dtype == xp.float64):
-        raise TypeError(
-            f"{name} must be a floating-point array, not {x.dtype}: convert it with xp.astype to "
-            "float32 or float64 (and scale images to [0, 1])"
-        )
+        advice = "convert it with xp.astype to native float32 or float64"
+        if is_kind(xp, x.dtype, ("bool", "integral")):
+            advice += " (and scale images to [0, 1])"
+        elif is_kind(xp, x.dtype, "complex floating"):
+            advice = "give its real and imaginary parts as two arrays"
+        raise TypeError(f"{name} must be a floating-point array, not {x.dtype}: {advice}")
     return xp
 
 

@@ -51,15 +51,16 @@ def below_one(value: float, name: str) -> float:
 
 def positive_integer(value: int, name: str) -> int:
     """Return `value` as an int, or raise where it is no whole number above 0."""
-    return _whole_number(value, name, 1)
+    return whole_number(value, name, 1)
 
 
 def seed_or_none(value: int | None, name: str = "seed") -> int | None:
     """Return `value`, or raise where it is neither None nor a whole number of at least 0."""
-    return None if value is None else _whole_number(value, name, 0)
+    return None if value is None else whole_number(value, name)
 
 
-def _whole_number(value: int, name: str, minimum: int) -> int:
+def whole_number(value: int, name: str, minimum: int = 0) -> int:
+    """Return `value` as an int, or raise where it is no whole number of at least `minimum`."""
     try:
         if isinstance(value, bool):
             raise TypeError

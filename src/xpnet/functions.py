@@ -11,8 +11,31 @@ from dataclasses import dataclass
 
 from array_api_compat import device
 
+from . import elementwise
+from .activations import (
+    elu,
+    elu_grad,
+    gelu,
+    gelu_grad,
+    gelu_tanh,
+    gelu_tanh_grad,
+    leaky_relu,
+    leaky_relu_grad,
+    silu,
+    silu_grad,
+    softplus,
+    softplus_grad,
+)
 from .arrays import Array, array_namespace, floating_namespace
 from .checks import function, switch
+
+__all__ = [
+    "ACTIVATIONS", "Activation",
+    "elu", "elu_grad", "gelu", "gelu_grad", "gelu_tanh", "gelu_tanh_grad",
+    "identity", "identity_grad", "leaky_relu", "leaky_relu_grad", "relu", "relu_grad",
+    "sigmoid", "sigmoid_grad", "silu", "silu_grad", "softmax", "softplus", "softplus_grad",
+    "tanh", "tanh_grad",
+]  # fmt: skip
 
 
 def sigmoid(x: Array) -> Array:
@@ -303,7 +326,8 @@ class Activation:
         ``derivative(x, y)``: the derivative at `x`, where ``y = forward(x)`` is already known.
         It must write to neither.
     smooth : bool
-        False where the derivative jumps somewhere, as ReLU's does at 0.
+        False where the derivative jumps somewhere, as ReLU's does at 0, or has a kink there, as
+        ELU's does: central differences then keep close to the point.
 
     Examples
     --------
@@ -311,12 +335,12 @@ class Activation:
 
     >>> import xpnet
     >>> from xpnet.functions import Activation, sigmoid
-    >>> silu = Activation(
-    ...     "silu",
-    ...     lambda x: x * sigmoid(x),
-    ...     lambda x, y: sigmoid(x) * (1 + x - y),
+    >>> scaled = Activation(
+    ...     "scaled sigmoid",
+    ...     lambda x: 2.0 * sigmoid(x),
+    ...     lambda x, y: y - 0.5 * y * y,
     ... )
-    >>> net = xpnet.MLP([4, 3, 2], activation=silu, seed=0)
+    >>> net = xpnet.MLP([4, 3, 2], activation=scaled, seed=0)
     """
 
     name: str
@@ -358,5 +382,12 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("relu", _relu, _relu_derivative, smooth=False),
         Activation("tanh", lambda x: array_namespace(x).tanh(x), _tanh_derivative),
         Activation("identity", lambda x: x, lambda x, y: array_namespace(x).ones_like(x)),
+        Activation("leaky_relu", elementwise.leaky_relu, elementwise.leaky_relu_derivative,
+                   smooth=False),
+        Activation("elu", elementwise.elu, elementwise.elu_derivative, smooth=False),
+        Activation("silu", elementwise.silu, elementwise.silu_derivative),
+        Activation("gelu", elementwise.gelu, elementwise.gelu_derivative),
+        Activation("gelu_tanh", elementwise.gelu_tanh, elementwise.gelu_tanh_derivative),
+        Activation("softplus", elementwise.softplus, elementwise.softplus_derivative),
     )
 }

@@ -14,8 +14,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .arrays import Params, array_namespace
-from .checks import below_one, finite_number, function, positive_integer
+from .arrays import Array, Params, array_namespace
+from .checks import below_one, finite_number, known
+from .schedules import Constant, Cosine, StepDecay, WarmUp
+
+__all__ = [
+    "OPTIMIZERS", "SGD", "AdaGrad", "Adam", "AdamW", "Clipped", "Constant", "Cosine", "Momentum",
+    "Nesterov", "Optimizer", "RMSprop", "Slots", "StepDecay", "WarmUp",
+]  # fmt: skip
 
 Slots = dict[str, Params]
 
@@ -242,143 +248,156 @@ class AdamW(Adam):
         super().update(params, gradient, slots, numbers)
 
 
+@dataclass(frozen=True)
+class AdaGrad(Optimizer):
+    """AdaGrad: steps scaled by the sum of the squared gradients so far.
+
+    h ← h + g²; W ← W - η g / (√h + ε). ε stands outside the root, as in Torch.
+
+    Duchi, Hazan and Singer, *Adaptive subgradient methods for online learning and stochastic
+    optimization* (2011), figure 1, with diagonal matrices.
+
+    Parameters
+    ----------
+    epsilon : float
+        ε, above 0.
+
+    Examples
+    --------
+    >>> AdaGrad()
+    AdaGrad(epsilon=1e-07)
+    """
+
+    epsilon: float = 1e-7
+    slot_names: ClassVar[tuple[str, ...]] = ("square",)
+
+    def __post_init__(self) -> None:
+        finite_number(self.epsilon, "epsilon", minimum=0.0, exclusive=True)
+
+    def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
+        """Move by one step; see `Optimizer.update`."""
+        square = slots["square"]
+        for key, g in gradient.items():
+            square[key] += g * g
+            params[key] -= _scaled(g, square[key], self.epsilon, numbers[0])
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop: steps scaled by a running mean of the squared gradient.
+
+    h ← ρ h + (1 - ρ) g²; W ← W - η g / (√h + ε). ε stands outside the root, as in Torch.
+
+    Tieleman and Hinton, *Lecture 6.5: RMSprop* (2012), of the course *Neural networks for machine
+    learning*.
+
+    Parameters
+    ----------
+    decay : float
+        ρ, at least 0 and below 1.
+    epsilon : float
+        ε, above 0.
+
+    Examples
+    --------
+    >>> RMSprop(decay=0.9)
+    RMSprop(decay=0.9, epsilon=1e-07)
+    """
+
+    decay: float = 0.99
+    epsilon: float = 1e-7
+    slot_names: ClassVar[tuple[str, ...]] = ("square",)
+
+    def __post_init__(self) -> None:
+        below_one(self.decay, "decay")
+        finite_number(self.epsilon, "epsilon", minimum=0.0, exclusive=True)
+
+    def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
+        """Move by one step; see `Optimizer.update`."""
+        square = slots["square"]
+        for key, g in gradient.items():
+            new = g * g
+            new *= 1.0 - self.decay
+            square[key] *= self.decay
+            square[key] += new
+            params[key] -= _scaled(g, square[key], self.epsilon, numbers[0])
+
+
+def _scaled(g: Array, square: Array, epsilon: float, rate: Any) -> Array:
+    """Return η g / (√h + ε)."""
+    change = array_namespace(g).sqrt(square)
+    change += epsilon
+    change = g / change
+    change *= rate
+    return change
+
+
 # One row is all that an optimizer needs: `fit`, the command line and the tests read it.
 OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {
     "sgd": SGD,
     "momentum": Momentum, "nesterov": Nesterov,
     "adam": Adam, "adamw": AdamW,
+    "adagrad": AdaGrad, "rmsprop": RMSprop,
 }  # fmt: skip
 
 
-# --- schedules: from step numbers, counted from 0, to learning rates ---------------------------
-
-
 @dataclass(frozen=True)
-class Constant:
-    """The same learning rate for every step.
+class Clipped(Optimizer):
+    """An optimizer that is given the gradient no longer than `norm`: min(1, norm / ‖g‖) g.
+
+    ‖g‖ is the Euclidean norm over all parameters together, the L2 term's part included. Where
+    its square overflows, beyond ‖g‖ = 1e19 in float32, the optimizer is given zeros.
+
+    Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent neural networks* (2013),
+    algorithm 1.
 
     Parameters
     ----------
-    learning_rate : float
+    optimizer : str or Optimizer
+        A name of ``OPTIMIZERS``, or one of your own.
+    norm : float
         Above 0.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> Constant(0.1)(np.arange(2))
-    array([0.1, 0.1])
+    >>> Clipped("sgd", norm=1.0)
+    Clipped(optimizer=SGD(), norm=1.0)
     """
 
-    learning_rate: float
+    # A name has become an optimizer once the object is made.
+    optimizer: Any
+    norm: float
 
     def __post_init__(self) -> None:
-        finite_number(self.learning_rate, "learning_rate", minimum=0.0, exclusive=True)
+        inner = self.optimizer
+        if not isinstance(inner, Optimizer):
+            inner = known(OPTIMIZERS, inner, "optimizer")()
+            object.__setattr__(self, "optimizer", inner)
+        object.__setattr__(self, "slot_names", inner.slot_names)
+        norm = finite_number(self.norm, "norm", minimum=0.0, exclusive=True)
+        object.__setattr__(self, "norm", norm)
 
-    def __call__(self, steps: np.ndarray) -> np.ndarray:
-        """Return the learning rate of each step."""
-        return np.full(np.shape(steps), float(self.learning_rate))
+    def slots(self, params: Params) -> Slots:
+        """Return the slots of the optimizer within."""
+        slots: Slots = self.optimizer.slots(params)
+        return slots
 
+    def coefficients(self, steps: np.ndarray, learning_rates: np.ndarray) -> np.ndarray:
+        """Return the numbers of the optimizer within; see `Optimizer.coefficients`."""
+        numbers: np.ndarray = self.optimizer.coefficients(steps, learning_rates)
+        return numbers
 
-@dataclass(frozen=True)
-class StepDecay:
-    """The learning rate times `factor` after each `every` steps.
-
-    Parameters
-    ----------
-    learning_rate : float
-        That of the first steps, above 0.
-    every : int
-        Steps between two changes.
-    factor : float
-        Above 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> StepDecay(1.0, every=2, factor=0.5)(np.arange(5))
-    array([1.  , 1.  , 0.5 , 0.5 , 0.25])
-    """
-
-    learning_rate: float
-    every: int
-    factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        finite_number(self.learning_rate, "learning_rate", minimum=0.0, exclusive=True)
-        positive_integer(self.every, "every")
-        finite_number(self.factor, "factor", minimum=0.0, exclusive=True)
-
-    def __call__(self, steps: np.ndarray) -> np.ndarray:
-        """Return the learning rate of each step."""
-        return self.learning_rate * self.factor ** (np.asarray(steps) // self.every)
-
-
-@dataclass(frozen=True)
-class Cosine:
-    """Half a cosine wave from `learning_rate` down to `final` over `steps`; then `final`.
-
-    Loshchilov and Hutter, *SGDR: stochastic gradient descent with warm restarts* (2017),
-    equation 5, without restarts.
-
-    Parameters
-    ----------
-    learning_rate : float
-        That of the first step, above 0.
-    steps : int
-        How long it falls.
-    final : float
-        What it falls to, at least 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> Cosine(1.0, steps=2)(np.arange(4)).round(6)
-    array([1. , 0.5, 0. , 0. ])
-    """
-
-    learning_rate: float
-    steps: int
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        finite_number(self.learning_rate, "learning_rate", minimum=0.0, exclusive=True)
-        positive_integer(self.steps, "steps")
-        finite_number(self.final, "final", minimum=0.0)
-
-    def __call__(self, steps: np.ndarray) -> np.ndarray:
-        """Return the learning rate of each step."""
-        done = np.minimum(np.asarray(steps) / self.steps, 1.0)
-        return self.final + 0.5 * (self.learning_rate - self.final) * (1.0 + np.cos(np.pi * done))
-
-
-@dataclass(frozen=True)
-class WarmUp:
-    """The first `steps` steps rise linearly to what `schedule` says; the rest is `schedule`.
-
-    Goyal et al., *Accurate, large minibatch SGD* (2017), section 2.2.
-
-    Parameters
-    ----------
-    schedule : callable
-        From step numbers, counted from 0, to learning rates.
-    steps : int
-        How long it rises.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> WarmUp(Constant(1.0), steps=4)(np.arange(5))
-    array([0.25, 0.5 , 0.75, 1.  , 1.  ])
-    """
-
-    schedule: Callable[[np.ndarray], np.ndarray]
-    steps: int
-
-    def __post_init__(self) -> None:
-        function(self.schedule, "schedule")
-        positive_integer(self.steps, "steps")
-
-    def __call__(self, steps: np.ndarray) -> np.ndarray:
-        """Return the learning rate of each step."""
-        steps = np.asarray(steps)
-        return self.schedule(steps) * np.minimum((steps + 1) / self.steps, 1.0)
+    def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
+        """Move by one step; see `Optimizer.update`."""
+        xp = array_namespace(next(iter(gradient.values())))
+        square = sum(xp.sum(g * g) for g in gradient.values())
+        # The limit over the larger of it and the norm: a norm of 0 divides nothing, and nothing
+        # waits for a value.
+        limit = xp.full_like(square, self.norm)
+        factor = self.norm / xp.maximum(xp.sqrt(square), limit)
+        # The rate is not folded into the gradient, whose own norm counts and not η's multiple of
+        # it; it is multiplied by here, where it costs nothing.
+        if self.optimizer.folds_rate:
+            factor = factor * numbers[0]
+        clipped = {key: g * factor for key, g in gradient.items()}
+        self.optimizer.update(params, clipped, slots, numbers)

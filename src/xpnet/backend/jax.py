@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -78,13 +79,18 @@ def _scan(
     return run
 
 
+def _vjp(f: Callable[..., Arrays], arguments: Arrays, cotangents: Arrays) -> Arrays:
+    _, pull = sys.modules["jax"].vjp(f, *arguments)
+    return cast(Arrays, pull(cotangents))
+
+
 ROW = Backend(
     name="jax", package="jax", namespace="jax.numpy", order=3,
     install="python -m pip install 'xpnet[jax]'",
     device=_device, devices=_devices, synchronize=_synchronize,
     to_host=np.asarray, readable=_readable,
     runner=_scan, take=lambda array, rows: array.at[rows].get(mode="promise_in_bounds"),
-    copy=lambda array, into: array,
+    copy=lambda array, into: array, conjugates=False, vjp=_vjp,
     not_distributed="JAX has its own way to several devices and machines: see jax.distributed and "
     "jax.sharding; xpnet trains on one device of it",
     float64="turn it on before any array is made: set JAX_ENABLE_X64=1 in the environment "

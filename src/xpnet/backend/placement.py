@@ -19,6 +19,7 @@ from ..arrays import Array, array_namespace, refuse_other_library
 Arrays = tuple[Array, ...]
 Step = Callable[[dict[str, Any], Arrays, Arrays, Sequence[Any]], Array]
 Runner = Callable[[tuple[np.ndarray, ...], np.ndarray], Array]
+VJP = Callable[[Callable[..., Arrays], Arrays, Arrays], Arrays]
 DTYPES = ("float32", "float64")
 
 
@@ -97,6 +98,11 @@ def _copied(array: Array, into: Array | None) -> Array:
     return into
 
 
+def _itself(array: Array) -> Array:
+    """Return an array that is on no graph."""
+    return array
+
+
 @dataclass(frozen=True)
 class Backend:
     """A row of the table: what has to be known about one array library.
@@ -129,6 +135,15 @@ class Backend:
     copy
         A copy that operators in place leave alone: where arrays never change, the array itself.
         The second argument is an earlier copy, or None.
+    detach
+        The array itself on no graph of the library's own derivatives.
+    conjugates
+        How the library's own gradients of complex arrays are meant: True where the differential
+        is the real part of conj(gradient) · dx, False where it is that of gradient · dx.
+    vjp
+        The library's own derivatives: from a function of arrays that returns a tuple of arrays,
+        its arguments, and a cotangent for each array that it returns to a gradient for each
+        argument. None where the library has none.
     quietly
         The context in which nets compute: what overflows shows in the result.
     runner
@@ -159,6 +174,9 @@ class Backend:
     take: Callable[[Array, Array], Array]
     from_host: Callable[[np.ndarray], np.ndarray] = _plain
     copy: Callable[[Array, Array | None], Array] = _copied
+    detach: Callable[[Array], Array] = _itself
+    conjugates: bool = True
+    vjp: VJP | None = None
     quietly: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     not_distributed: str = ""
     float64: str = "this device has no float64"

@@ -12,7 +12,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from ..arrays import Array, library_of
+from ..arrays import Array, array_namespace, library_of
 from ..checks import known
 from . import placement
 from .placement import DTYPES, Backend, BackendInfo, BackendNotAvailable, Placement
@@ -121,7 +121,8 @@ def placement_of(array: Array) -> Placement:
     backend = backend_of(array)
     if backend is None:
         raise TypeError(f"arrays of {library_of(array)} are unknown")
-    return Placement(backend, backend.load(), array_api_compat.device(array), array.dtype)
+    # An array's library is imported already.
+    return Placement(backend, array_namespace(array), array_api_compat.device(array), array.dtype)
 
 
 def _backend(xp: Any) -> Backend:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, cast
 
@@ -104,12 +105,20 @@ def _synchronize(device: Any) -> None:
         getattr(sys.modules["torch"], device.type).synchronize()
 
 
+def _vjp(f: Callable[..., Arrays], arguments: Arrays, cotangents: Arrays) -> Arrays:
+    _, pull = sys.modules["torch"].func.vjp(f, *arguments)
+    gradients = pull(cotangents)
+    # Of a single argument, Torch returns the gradient itself.
+    return gradients if isinstance(gradients, tuple) else (gradients,)
+
+
 ROW = Backend(
     name="torch", package="torch", namespace="array_api_compat.torch", order=2,
     install="python -m pip install 'xpnet[torch]'",
     device=lambda xp, device: None if device is None else xp.device(device),
     devices=_devices, synchronize=_synchronize,
+    detach=lambda array: array.detach() if array.requires_grad else array,
     to_host=lambda array: np.asarray(array.detach().cpu().resolve_neg().numpy()),
     readable=lambda array: bool(array.device.type == "cpu"),
-    runner=_runner, take=lambda array, rows: array.index_select(0, rows),
+    vjp=_vjp, runner=_runner, take=lambda array, rows: array.index_select(0, rows),
 )  # fmt: skip

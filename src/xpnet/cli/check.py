@@ -2,33 +2,79 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
+import numpy as np
 
+from ..backend.placement import DTYPES
 from ..losses import OUTPUTS
+from ..network import Network
 from . import inputs, options
+
+# Of nets of layers: up to so many entries each is checked, of larger ones random directions. Each
+# takes several forward passes, of so many rows where nothing else is asked for.
+EVERY, DIRECTIONS, ROWS = 2000, 3, 10
 
 
 @click.command(params=[
-    *options.placement, options.dtype, *options.net,
+    *options.placement,
+    click.Option(
+        ["--dtype"], type=click.Choice(DTYPES),
+        help="[default: float32; float64 for --net and --layers, whose kinks ask for short steps]",
+    ),
+    *options.net,
     click.Option(["--output"], type=click.Choice(list(OUTPUTS)), default="softmax"),
-    click.Option(["--batch-size"], type=options.COUNT, default=100),
+    click.Option(
+        ["--batch-size"], type=options.COUNT,
+        help=f"[default: 100; {ROWS} for --net and --layers]",
+    ),
 ])  # fmt: skip
 def check(
-    *, backend: str, device: str | None, dtype: str, dataset: str, batch_size: int,
+    *, backend: str, device: str | None, dtype: str | None, dataset: str, batch_size: int | None,
     **described: Any,
 ) -> int:  # fmt: skip
     """Check backpropagation against central differences, every entry of every parameter.
 
-    On the first rows of the data set. The exit code is 1 where an entry fails.
+    On the first rows of the data set. Of a net of layers (--net, --layers) with many parameters,
+    some random directions of each large array are checked instead of its entries; the output says
+    so. The exit code is 1 where an entry or a direction fails.
     """
-    where = inputs.place_early(backend, device, dtype)
-    (x, t), _ = inputs.load_dataset(dataset, where)
+    layered = described["layers"] is not None or described["net"] != "mlp"
+    where = inputs.place_early(backend, device, dtype or ("float64" if layered else "float32"))
+    (x, t), _ = inputs.load_dataset(dataset, where, flatten=False)
+    if batch_size is None:
+        batch_size = min(ROWS, x.shape[0]) if layered else 100
     if batch_size > x.shape[0]:
         raise ValueError(f"--batch-size is {batch_size}, more than the {x.shape[0]} images")
-    net = inputs.build(x.shape[1], inputs.class_count(where, t), where, **described)
+    net = inputs.build(tuple(x.shape[1:]), inputs.class_count(where, t), where, described)
     click.echo(repr(net)[1:-1])
-    report = net.check_gradient(x[:batch_size, :], t[:batch_size])
+    x = inputs.rows_for(net, x[:batch_size, ...])
+    directions = None
+    if layered:
+        move_off_zero(net, described["seed"])
+        count = sum(math.prod(shape) for shape in net.definition.shapes.values())
+        directions = DIRECTIONS if count > EVERY else None
+        click.echo(f"on {batch_size} rows, with biases that are moved off 0, a kink of many layers")
+        if directions is not None:
+            click.echo(
+                f"{count:,} entries would take long: {directions} random directions of each array "
+                f"of more than {20 * directions}"
+            )
+    report = net.check_gradient(x, t[:batch_size], directions=directions)
     click.echo(str(report))
     return 1 if report.verdict == "failed" else 0
+
+
+def move_off_zero(net: Network, seed: int) -> None:
+    """Move the biases of a new net off 0, where they all begin.
+
+    An image's empty parts are 0 behind every filter then: the kink of ReLU, whose slopes on both
+    sides say nothing of backpropagation.
+    """
+    rng = np.random.default_rng(seed)
+    for key, p in net.params.items():
+        if p.ndim == 1 and not np.any(net.placement.to_host(p)):
+            moved = rng.uniform(0.05, 0.15, p.shape) * rng.choice([-1.0, 1.0], p.shape)
+            net.params[key] = net.placed(moved)

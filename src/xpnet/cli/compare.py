@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from . import options
+from . import inputs, options
 from .errors import INTERRUPTED
 from .runs import default_folder, run_folder
 from .tables import finite_or_none, show_table
@@ -45,6 +45,9 @@ def compare(*, out: Path | None, force: bool, as_json: bool, **given: Any) -> in
     from .. import plots  # noqa: F401  (without matplotlib the run would fail at its end)
 
     options.refuse_steps_and_epochs(given)
+    if inputs.layers_of(given["net"], given["layers"]) is not None:
+        for name in ("hidden", "activation", *(["net"] if given["layers"] is not None else [])):
+            del given[name]  # a perceptron's
     words = options.as_words(given)
     with run_folder(out or default_folder(given["dataset"], "compare"), force) as folder:
         about = machine()

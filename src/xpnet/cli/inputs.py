@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from .. import datasets
 from ..arrays import Array
 from ..backend import BACKENDS, Placement, place
 from ..datasets.idx_sets import Split
 from ..datasets.rows import read_rows
+from ..layers import NETS, Affine, Shift, checked_weight_init, layers_of_words
 from ..network import MLP, Network, load
 
 DATASETS: dict[str, Callable[..., Any]] = {
@@ -37,15 +40,64 @@ def place_early(backend: str, device: str | None, dtype: str) -> Placement:
 
 
 def build(
-    inputs: int, classes: int, where: Placement, *,
-    hidden: tuple[int, ...], weight_init: float | str | None, **options: Any,
-) -> MLP:  # fmt: skip
-    """Make the net of `options.net`."""
+    image: tuple[int, ...], classes: int, where: Placement, described: dict[str, Any]
+) -> Network:
+    """Make the net of `options.net`, for images of this height and width."""
+    names = ("net", "layers", "shift", "hidden", "activation", "weight_init")
+    net, layers, shift, hidden, activation, weight_init = (described[name] for name in names)
+    options = {name: value for name, value in described.items() if name not in names}
+    init = "he" if weight_init is None else weight_init
+    listed = layers_of(net, layers, init)
+    if listed is not None:
+        listed = [*([Shift(shift)] if shift else []), *listed, Affine(classes, weight_init=init)]
+        with _naming(net, layers):
+            return Network(listed, input_shape=(1, *image), **options, **_arguments(where))
+    if shift:
+        raise click.UsageError(
+            "--shift moves images, and --net mlp takes rows: give --layers, such as --layers "
+            "'affine100 sigmoid', or a convolutional --net"
+        )
     if weight_init is None:
         # The reference's value; deeper nets of such small weights hardly start to learn.
         weight_init = 0.01 if len(hidden) < 2 else "xavier"
-    sizes = [inputs, *hidden, classes]
-    return MLP(sizes, weight_init=weight_init, **options, **_arguments(where))
+    sizes = [math.prod(image), *hidden, classes]
+    options |= {"activation": activation, "weight_init": weight_init}
+    return MLP(sizes, **options, **_arguments(where))
+
+
+def layers_of(
+    net: str, layers: str | None, weight_init: str | float | None = None
+) -> list[Any] | None:
+    """Return the layers of ``--net`` or ``--layers``, None for a perceptron; or raise."""
+    words = NETS.get(net) if layers is None else layers
+    if words is None:
+        return None
+    typed = click.get_current_context().get_parameter_source
+    for name in ("hidden", "activation", *(["net"] if layers is not None else [])):
+        if typed(name) == ParameterSource.COMMANDLINE:
+            way = f"--net {net}" if layers is None else "--layers"
+            raise click.UsageError(f"--{name} and {way} describe two nets: leave one out")
+    if weight_init is not None:
+        checked_weight_init(weight_init)
+    with _naming(net, layers):
+        return layers_of_words(words, weight_init)
+
+
+@contextlib.contextmanager
+def _naming(net: str, layers: str | None) -> Iterator[None]:
+    """Put the option before an error that is about a layer."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith(("unknown layer", "the layer", "layers")):
+            raise
+        option = f"--net {net}" if layers is None else "--layers"
+        raise ValueError(f"{option}: {error}") from error
+
+
+def rows_for(net: Network, images: Array) -> Array:
+    """Return images (n, height, width) in the shape that a net takes."""
+    return net.placement.xp.reshape(images, (images.shape[0], *net.definition.input_shape))
 
 
 def _arguments(where: Placement) -> dict[str, Any]:

@@ -10,13 +10,15 @@ import click
 from ..backend import BACKENDS, FOR_TESTS
 from ..backend.placement import DTYPES
 from ..functions import ACTIVATIONS
+from ..layers import NETS
 from ..optimizers import OPTIMIZERS
 from .inputs import DATASETS
 
 COUNT = click.IntRange(min=1)
 PATH = click.Path(path_type=Path)
 STEPS = 10_000
-NET = ("hidden", "activation", "weight_init", "l2", "seed")  # what describes a net
+# What describes a net.
+NET = ("net", "layers", "shift", "hidden", "activation", "weight_init", "l2", "seed")
 
 
 # --- what is typed, as values ----------------------------------------------------------------
@@ -106,6 +108,19 @@ net: list[click.Parameter] = [
         help="A name, or a folder of the four IDX files, plain, .gz or .xz.",
     ),
     click.Option(
+        ["--net"], type=click.Choice(["mlp", *NETS]), default="mlp",
+        help="A multi-layer perceptron, or a convolutional net of the textbook's.",
+    ),
+    click.Option(
+        ["--layers"], metavar="WORDS",
+        help="In place of --net, such as 'conv30x5 relu pool2 affine100 relu'; the classes' own "
+        "layer is added. Also conv16x3s2p1 (stride, padding), avgpool2, batchnorm, dropout0.5.",
+    ),
+    click.Option(
+        ["--shift"], type=click.IntRange(min=0), default=0,
+        help="Move each image of a batch by up to so many pixels, anew in each step.",
+    ),
+    click.Option(
         ["--hidden"], callback=layer_sizes, metavar="SIZES", multiple=True, default=["100"],
         help="Sizes of the hidden layers: --hidden 100,50 or --hidden 100 --hidden 50; or none.",
     ),
@@ -113,7 +128,7 @@ net: list[click.Parameter] = [
     click.Option(
         ["--weight-init"], callback=number_or_name, metavar="xavier|he|NUMBER",
         help="How weights are drawn; a number is their standard deviation.  [default: 0.01 "
-        "with one hidden layer or none; xavier with more]",
+        "with one hidden layer or none; xavier with more; he for --net and --layers]",
     ),
     click.Option(["--l2"], default=0.0, help="Weight of the squared weights in the loss."),
     click.Option(
@@ -123,6 +138,10 @@ net: list[click.Parameter] = [
 training: list[click.Parameter] = [
     click.Option(["--optimizer"], type=click.Choice(list(OPTIMIZERS)), default="sgd"),
     click.Option(["--learning-rate"], default=0.1),
+    click.Option(
+        ["--clip-norm"], type=float, metavar="NORM",
+        help="Scale the gradient of a step down to this norm where it is longer.",
+    ),
     click.Option(["--batch-size"], type=COUNT, default=100),
     click.Option(["--steps"], type=COUNT, help=f"[default: {STEPS:,}]"),
     click.Option(["--epochs"], type=COUNT, help="In place of --steps."),

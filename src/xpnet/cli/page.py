@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import plots
-from ..arrays import Array
+from ..arrays import Array, Host
 from ..markup import paragraph, table
-from ..network import MLP
+from ..network import Network
 from ..training import History
 
 Picture = Callable[..., Axes]  # of the axes to draw into, None for new ones
@@ -27,17 +27,19 @@ CAPTIONS = {
     "loss": ("Loss of each step", 3.6),
     "confusion": ("What the test images are, and what the net takes them for", 4.2),
     "mistakes": ("Test images whose wrong class the net is most sure of", 6),
+    "filters": ("Filters of the first convolution, before and after training", 2.6),
     "weights": ("Weights into the units of the first layer, as images", 3.8),
 }
 
 
 def pictures_of(
-    history: History, net: MLP | None = None, x: Array = None, t: Array = None,
-    shape: tuple[int, int] | None = None,
+    history: History, net: Network | None = None, x: Array = None, t: Array = None,
+    shape: tuple[int, int] | None = None, first: Host | None = None,
 ) -> dict[str, Picture]:  # fmt: skip
     """Return the pictures of a training, by the names of their files.
 
-    The loss; and where a net and test images are given, what it makes of them.
+    The loss; and where a net and test images are given, what it makes of them. `first` are the
+    weights of its first layer before training.
 
     Examples
     --------
@@ -49,7 +51,10 @@ def pictures_of(
     if net is not None:
         pictures["confusion"] = partial(plots.plot_confusion, net, x, t)
         pictures["mistakes"] = partial(plots.plot_mistakes, net, x, t, shape=shape)
-        pictures["weights"] = partial(plots.plot_weights, net, shape=shape)
+        if net.params["W1"].ndim == 4:
+            pictures["filters"] = partial(plots.plot_filters, net, before=first)
+        else:
+            pictures["weights"] = partial(plots.plot_weights, net, shape=shape)
     return pictures
 
 
@@ -62,8 +67,13 @@ def save_pictures(folder: Path, pictures: Mapping[str, Picture]) -> list[str]:
 
 def save_report(path: Path, history: History, pictures: Mapping[str, Picture]) -> None:
     """Write summary, settings and pictures as one HTML file that asks for nothing else."""
-    settings = history.settings
-    title = "-".join(map(str, settings["layer_sizes"])) + f" on {settings['dataset']}"
+    settings = dict(history.settings)
+    # The line of `net` says in words what the layers are, which are too many for a heading.
+    layers = settings.pop("layers", None)
+    net = "A net of layers" if layers else "-".join(map(str, settings["layer_sizes"]))
+    if any(isinstance(entry, dict) and entry["layer"] == "Convolution" for entry in layers or ()):
+        net = "A convolutional net"
+    title = f"{net} on {settings['dataset']}"
     loss, *others = (_figure(name, draw) for name, draw in pictures.items())
     parts = [
         f"<h1>{escape(title)}</h1>",

@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
-from ..arrays import Array
+from ..arrays import Array, Host
 from ..backend import Placement, place
 from ..datasets.idx_sets import Split
-from ..network import MLP
+from ..network import Network
+from ..optimizers import Clipped, Optimizer
 from ..training import Checkpoint, History, Log, NonFiniteLoss, distributed, fit
 from ..training.plan import Callback
 from ..training.sources import evaluate
@@ -24,7 +25,7 @@ from .tables import show
 _Test = tuple[Array, Array, tuple[int, int]]  # the shape of an image, too
 # The options that `fit` has under the same names.
 FIT = (
-    "steps", "epochs", "batch_size", "optimizer", "learning_rate", "gradient", "dropout", "seed",
+    "steps", "epochs", "batch_size", "learning_rate", "gradient", "dropout", "seed",
 )  # fmt: skip
 
 
@@ -60,7 +61,8 @@ def train(**given: Any) -> int:
     """Train a net on a data set; leave model.safetensors, history.json and pictures.
 
     The pictures are loss.png, confusion.png and mistakes.png of the test images, and weights.png
-    of the first layer. The defaults train 784-100-10 on the embedded MNIST in 10,000 steps.
+    of the first layer, or filters.png of a convolution, before and after training. The defaults
+    train 784-100-10 on the embedded MNIST in 10,000 steps.
     Ctrl-C or SIGTERM ends a run early: what was trained so far is summed up and written as usual,
     and --resume goes on from there. A run that was killed goes on from its last checkpoint.
 
@@ -75,6 +77,7 @@ def train(**given: Any) -> int:
     with runs.run_folder(run.folder, given["force"] or run.resumes) if run.leads else nullcontext():
         net, data, validation, test = _load(where, given)
         run.say(repr(net)[1:-1])
+        run.first = net.placement.to_host(net.params["W1"]).copy()
         run.say(
             f"{given['dataset']}: {data[0].shape[0]:,} images to train with, "
             f"{test[0].shape[0]:,} to test with"
@@ -118,6 +121,7 @@ class _Run:
         self.folder = resume or out or runs.default_folder(given["dataset"], given["backend"])
         # Goes on from the checkpoints that the folder has.
         self.resumes = resume is not None or runs.started_again(out)
+        self.first: Host | None = None  # the first layer's weights, as they begin
 
     def say(self, line: str) -> None:
         if self.talks:
@@ -127,30 +131,30 @@ class _Run:
 # --- the data --------------------------------------------------------------------------------
 
 
-def _load(where: Placement, given: dict[str, Any]) -> tuple[MLP, Split, Split | None, _Test]:
+def _load(where: Placement, given: dict[str, Any]) -> tuple[Network, Split, Split | None, _Test]:
     """Load the data set, and make the net that its sizes ask for.
 
     The net; images, a row each, and labels: to train with, to look at each epoch, to test with.
     """
     (x, t), (x_test, t_test) = inputs.load_dataset(given["dataset"], where, flatten=False)
-    image_shape = x.shape[1:]
-    x, x_test = (where.xp.reshape(a, (a.shape[0], -1)) for a in (x, x_test))
+    image_shape = tuple(x.shape[1:])
     described = {name: given[name] for name in options.NET}
-    net = inputs.build(x.shape[1], inputs.class_count(where, t, t_test), where, **described)
+    net = inputs.build(image_shape, inputs.class_count(where, t, t_test), where, described)
+    x, x_test = (inputs.rows_for(net, a) for a in (x, x_test))
     validation = None
     if given["validation"]:
         rows = x.shape[0] - given["validation"]
         if rows < 1:
             raise ValueError(f"--validation must be below the {x.shape[0]} training images")
-        validation = (x[rows:, :], t[rows:])
-        x, t = x[:rows, :], t[:rows]
+        validation = (x[rows:, ...], t[rows:])
+        x, t = x[:rows, ...], t[:rows]
     return net, (x, t), validation, (x_test, t_test, image_shape)
 
 
 # --- the fit ---------------------------------------------------------------------------------
 
 
-def _fit(run: _Run, net: MLP, data: Split, validation: Split | None) -> History:
+def _fit(run: _Run, net: Network, data: Split, validation: Split | None) -> History:
     given = run.given
     callbacks: list[Callback] = []
     if run.leads and not run.resumes:
@@ -167,8 +171,14 @@ def _fit(run: _Run, net: MLP, data: Split, validation: Split | None) -> History:
                 run.folder / runs.CHECKPOINTS, given["checkpoint_every"],
                 given["checkpoint_errors"], run.resumes,
             ),
-            distributed=distributed.launched(), **{name: given[name] for name in FIT},
+            distributed=distributed.launched(), optimizer=_optimizer(given),
+            **{name: given[name] for name in FIT},
         )  # fmt: skip
+
+
+def _optimizer(given: dict[str, Any]) -> str | Optimizer:
+    name, norm = given["optimizer"], given["clip_norm"]
+    return name if norm is None else Clipped(name, norm)
 
 
 @contextmanager
@@ -187,10 +197,12 @@ def _progress(steps: int) -> Iterator[list[Callback]]:
 # --- what is written afterwards --------------------------------------------------------------
 
 
-def _save(run: _Run, net: MLP, history: History, test: _Test | None) -> None:
+def _save(run: _Run, net: Network, history: History, test: _Test | None) -> None:
     """Write and sum up what was trained; without the test where the loss is not finite."""
     given, folder = run.given, run.folder
-    history.settings.update(dataset=given["dataset"], validation_rows=given["validation"])
+    history.settings.update(
+        dataset=given["dataset"], validation_rows=given["validation"], net=str(net.definition)
+    )
     with ExitStack() as after:
         # Last in, first out, and in any case: hours of training must not be lost because of what
         # comes after them.
@@ -203,7 +215,8 @@ def _save(run: _Run, net: MLP, history: History, test: _Test | None) -> None:
     if given["pictures"] or given["report"]:
         from . import page
 
-        pictures = page.pictures_of(history, *((net, *test) if test else ()))
+        parts = {"net": net, "x": test[0], "t": test[1], "shape": test[2]} if test else {}
+        pictures = page.pictures_of(history, **parts, first=run.first)
         if given["pictures"]:
             files += page.save_pictures(folder, pictures)
         if given["report"]:

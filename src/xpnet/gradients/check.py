@@ -1,52 +1,60 @@
-"""Checking a gradient against central differences, and the report."""
+"""Checking the gradient of any scalar function against central differences."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from array_api_compat import device
 
 from .. import arrays
-from ..arrays import Array, Host, array_namespace, epsilon, smallest_normal
-from ..backend.table import placement_of
+from ..arrays import Host, epsilon
 from ..checks import finite_number, positive_integer, seed_or_none
-from .numerical import MAX_BYTES, Sampler, as_dict, entry_steps
+from . import trees
+from .lines import DirectionLines, EntryLines, sampled_noise
+from .noise import refuse_reduced_precision
 from .report import Comparison, Entry, GradientReport, report_of
-
-# Noise is a standard deviation; this many of them do not happen by chance.
-SAFETY = 6.0
-# Rounding of the gradient under test, in units of the dtype's epsilon.
-GRADIENT_ROUNDING = 16.0
+from .sampling import MAX_BYTES, Argument, Sampler, on_host, placed_like
+from .slopes import find_slopes
+from .verdicts import FAILED, GRADIENT_ROUNDING, UNCLEAR, Slopes, Wanted
 
 
 def check_gradient(
-    f: Callable[[Any], Any], gradient: Any, x: Any, *, step: float | None = None,
-    directions: int | None = None, seed: int | None = 0, vectorized: bool = False,
-    max_bytes: int = MAX_BYTES,
+    f: Callable[[Any], Any], gradient: Any, x: Any, *, rtol: float | None = None,
+    atol: float | None = None, step: float | None = None, directions: int | None = None,
+    seed: int | None = 0, vectorized: bool = False, max_bytes: int = MAX_BYTES,
 ) -> GradientReport:  # fmt: skip
     """Check a gradient of a scalar function against central differences.
 
-    Each derivative is taken with two steps, h and h/2, and extrapolated (Richardson). What they
-    differ by bounds the truncation; the noise of `f` is measured; both slopes beside x show a
-    kink. So the tolerance is not a constant: a difference is a failure only where rounding,
-    truncation and kinks do not explain it.
+    "Passed" means that each entry is right to its own digits. Each derivative is measured with a
+    step that is found for it, and comes with an error bound: what two steps differ by, and the
+    measured rounding of `f`. A difference beyond the bound is a failure. An entry whose bound is
+    more than `rtol` of its own size is inconclusive, whatever the other entries are, and then
+    so is the verdict.
 
     Parameters
     ----------
     f : callable
-        Takes what `x` is and returns a scalar, as for `numerical_gradient`.
-    gradient : array, dict of arrays, or callable
-        The gradient under test, with the shapes of `x`; or a function of `x` that returns it.
-    x : array or dict of arrays, floating point
+        Takes what `x` is and returns a scalar, as for `numerical_gradient`. It is handed copies.
+    gradient : array, nesting of arrays, or callable
+        The gradient under test, with the form and shapes of `x`; or a function of `x` that
+        returns it.
+    x : array, number, list of numbers, or any nesting of dicts, lists and tuples of arrays
+        Floating point, all of one library.
+    rtol : float, optional
+        Tolerance relative to each entry's own size. Differences within it are accepted, and an
+        entry is decided when its error bound is within it. None: only differences within the
+        error bound are accepted, and bounds of 1e-3 (float64) or 1e-2 (float32) decide.
+    atol : float, optional
+        The same, not relative. Entries that are 0 but for rounding need it.
     step : float, optional
-        h. None: the fifth root of the dtype's epsilon times ``max(1, |entry|)``.
+        The only step to take. None: one is found for each entry.
     directions : int, optional
-        Check so many random directions (signs) for each array instead of every entry, with
-        steps chosen for each; where one fails, halve it until the failing entry is found.
-        None checks every entry: four values of `f` each.
+        Check so many random directions (signs) for each array instead of every entry; where one
+        fails, halve it until the failing entry is found. None checks every entry: four values
+        of `f` for each that is smooth on the scale of ``max(1, |entry|)``, some more for others.
     seed : int, optional
         Of the random draws.
     vectorized, max_bytes
@@ -59,14 +67,17 @@ def check_gradient(
     Raises
     ------
     TypeError, ValueError
-        As `numerical_gradient`; or `gradient` has other keys, shapes or another library.
+        As `numerical_gradient`; or `gradient` has another form, other shapes or another library;
+        or `f` has no finite value on either side of an entry; or it gives the same value
+        everywhere.
     RuntimeError
         Matrix products are computed with reduced precision (TF32) on the device of `x`.
 
     References
     ----------
-    J. J. Moré and S. M. Wild, 'Estimating computational noise', SIAM Journal on Scientific
-    Computing 33 (2011), 1292-1314.
+    C. J. F. Ridders, 'Accurate computation of F'(x) and F'(x) F''(x)', Advances in Engineering
+    Software 4 (1982), 75-76; J. J. Moré and S. M. Wild, 'Estimating computational noise', SIAM
+    Journal on Scientific Computing 33 (2011), 1292-1314.
 
     Examples
     --------
@@ -78,306 +89,255 @@ def check_gradient(
     >>> report.verdict, report.causes
     ('failed', ('x: too small by the constant factor 3',))
     """
-    if step is not None:
-        step = finite_number(step, "step", minimum=0.0, exclusive=True)
-    if directions is not None:
-        directions = positive_integer(directions, "directions")
-    seed = seed_or_none(seed)
-    sampler = Sampler(f, x, vectorized=vectorized, max_bytes=max_bytes)
-    for array in sampler.arrays.values():
+    options = Options.checked(rtol, atol, step, directions, seed)
+    sampler = Sampler(f, Argument(x), vectorized=vectorized, max_bytes=max_bytes)
+    argument = sampler.x
+    for array in argument.arrays:
         refuse_reduced_precision(array)
-    expected = checked_gradient(gradient(x) if callable(gradient) else gradient, x)
-    value, again = (float(sampler.at({})) for _ in range(2))
-    if not math.isfinite(value):
-        raise ValueError(f"f returned {value} at x")
-    if value != again:
-        method = f"f returned {value!r} and then {again!r} for the same x"
-        return GradientReport("not deterministic", {}, (), method, {})
-    rng = np.random.default_rng(seed)
-    noise = measured_noise(sampler, rng)
-    method, found = "every entry, by central differences with two steps", {}
-    if directions is not None:
-        method = "random directions, by central differences"
-    for name, given in expected.items():
-        check = _ArrayCheck(sampler, name, given, step, value, noise)
-        found["x" if name is None else str(name)] = (
-            check.every_entry() if directions is None else check.random_directions(directions, rng)
-        )
-    return report_of(found, f"{method}; noise of f {noise:.1e}")
+    given, writes = given_gradient(gradient, x, argument)
+    return compared(sampler, given, options, writes)
 
 
-class _Slope(NamedTuple):
-    """Along a direction: the slope that was given, the one measured, and what explains an error."""
+@dataclass(frozen=True)
+class Options:
+    """How to check; see `check_gradient`."""
 
-    given: float
-    measured: float
-    noise: float
-    kink: float
+    rtol: float | None
+    atol: float | None
+    step: float | None
+    directions: int | None
+    seed: int | None
 
-    @property
-    def error(self) -> float:
-        """The size of the difference."""
-        return abs(self.given - self.measured)
+    @classmethod
+    def checked(cls, rtol: Any, atol: Any, step: Any, directions: Any, seed: Any) -> Options:
+        """Return the options, or raise where one is none."""
+        if rtol is not None:
+            rtol = finite_number(rtol, "rtol", minimum=0.0)
+        if atol is not None:
+            atol = finite_number(atol, "atol", minimum=0.0)
+        if step is not None:
+            step = finite_number(step, "step", minimum=0.0, exclusive=True)
+        if directions is not None:
+            directions = positive_integer(directions, "directions")
+        return cls(rtol, atol, step, directions, seed_or_none(seed))
 
-    @property
-    def excess(self) -> float:
-        """The error over what noise and a kink explain: above 1 is a failure."""
-        explained = self.noise + self.kink
-        if explained == 0:
-            return math.inf if self.error else 0.0
-        return self.error / explained
-
-
-class _ArrayCheck:
-    """The check of one array: `f` at moved copies of it, against the gradient under test.
-
-    Parameters
-    ----------
-    sampler : Sampler
-    name : hashable
-        The array's name in `sampler`.
-    expected : ndarray
-        The gradient under test.
-    step : float or None
-    value, noise : float
-        Of `f` at x.
-    """
-
-    def __init__(
-        self, sampler: Sampler, name: Any, expected: Host, step: float | None, value: float,
-        noise: float,
-    ) -> None:  # fmt: skip
-        self.sampler, self.name, self.x = sampler, name, sampler.arrays[name]
-        self.expected, self.step, self.value, self.noise = expected, step, value, noise
-        self.at = on_host(self.x)
-        size = np.abs(self.at)
-        self.scale = np.where(size > 1, size, 1.0) if step is None else np.ones_like(size)
-
-    def every_entry(self) -> Comparison:
-        """Compare every entry; those that fail are measured again."""
-        h = entry_steps(self.x, self.step, 1 / 5)
-        slopes, bends = [], []
-        for factor in (1.0, 0.5):
-            up, down = self.x + factor * h, self.x - factor * h
-            high, low = (on_host(self.sampler.each(self.name, moved)) for moved in (up, down))
-            taken = on_host(up - down)
-            slopes.append((high - low) / taken)
-            bends.append((high + low - 2 * self.value) / (0.5 * taken))
-        if not all(np.all(np.isfinite(slope)) for slope in slopes):
-            raise ValueError("f returned NaN or infinity for an entry of x moved by the step")
-        rounding = _slope_noise(self.noise, on_host(h))
-        numerical, noise, kink = map(np.asarray, _extrapolated(slopes, bends, rounding))
-        of_gradient = GRADIENT_ROUNDING * epsilon(self.x) * np.max(np.abs(numerical))
-        noise = np.asarray(noise + (of_gradient + smallest_normal(self.x)))
-        found = Comparison(self.expected, numerical, noise, kink, self.at)
-        for index in np.argwhere(found.failed() & np.isfinite(self.expected)):
-            self._measure_again(found, tuple(index))
-        return found
-
-    def _measure_again(self, found: Comparison, at: tuple[int, ...]) -> None:
-        """Replace what was found for one entry by the slope along its axis."""
-        direction = np.zeros(self.expected.shape)
-        direction[at] = unit = self.scale[at]
-        error = abs(self.expected[at] * unit - found.numerical[at] * unit)
-        given, measured, *bounds = self._finest_slope(direction, error, 0)
-        # `given` has the move that was taken, which rounding has changed.
-        found.numerical[at] = self.expected[at] + (measured - given) / unit
-        found.noise[at], found.kink[at] = (bound / unit for bound in bounds)
-
-    def random_directions(self, count: int, rng: np.random.Generator) -> Comparison:
-        """Compare along random signs; the first direction that fails is searched for an entry."""
-        tried, entry = [], None
-        for _ in range(count):
-            direction = rng.choice([-1.0, 1.0], size=self.expected.shape) * self.scale
-            slope, level = self._best_slope(direction)
-            tried.append(slope)
-            if entry is None and slope.excess > 1:
-                entry = self._failing_entry(direction, level)
-        given, numerical, noise, kink = (np.asarray(v) for v in zip(*tried, strict=True))
-        return Comparison(given, numerical, noise, kink, self.at, entry)
-
-    def _best_slope(self, direction: Host) -> tuple[_Slope, int]:
-        """Take the step that leaves the least error, and return its level too.
-
-        The finer ones are tried in turn.
-        """
-        best, best_level = self._slope(direction, 0), 0
-        for level in range(1, 8):
-            found = self._slope(direction, level)
-            if found.noise + found.kink < best.noise + best.kink:
-                best, best_level = found, level
-            elif level > 2:
-                break
-        if best.excess > 1:
-            best = self._finest_slope(direction, best.error, best_level)
-        return best, best_level
-
-    def _finest_slope(self, direction: Host, error: float, level: int) -> _Slope:
-        """Measure a slope that fails again, with the finest step that can still tell.
-
-        Several kinks within a step may hide each other; a finer step leaves them behind. And f
-        may round more where it is moved to than at x, where it may be 0: its noise there counts.
-        """
-        while level < 8 and _slope_noise(self.noise, self._step(level + 1)) < error / 4:
-            level += 1
-        found = self._slope(direction, level)
-        if found.kink != 0 or not math.isfinite(found.noise):
-            return found
-        h = self._step(level)
-        moved = (self.x + placed_like(self.x, 0.25 * k * h * direction) for k in range(-4, 5))
-        values = [*map(self._value, moved)]
-        # With a spacing of h/4 what is smooth drops out from the fifth difference on.
-        return found._replace(noise=found.noise + _slope_noise(max(levels_of(values, 5)), h))
-
-    def _slope(self, direction: Host, level: int) -> _Slope:
-        """Measure with the step of a level."""
-        h = self._step(level)
-        slopes, bends, given = [], [], []
-        for t in (h, h / 2):
-            move = placed_like(self.x, t * direction)
-            up, down = self.x + move, self.x - move
-            high, low = self._value(up), self._value(down)
-            slopes.append((high - low) / (2 * t))
-            bends.append((high + low - 2 * self.value) / t)
-            # The moves that were really taken, which rounding has changed.
-            given.append(float(np.vdot(self.expected, on_host(up - down))) / (2 * t))
-        if not all(map(math.isfinite, slopes)):
-            return _Slope(given[0], slopes[0], math.inf, 0.0)
-        measured, noise, kink = _extrapolated(slopes, bends, _slope_noise(self.noise, h))
-        size = float(np.linalg.norm(self.expected * direction))
-        of_gradient = GRADIENT_ROUNDING * epsilon(self.x) * size
-        noise = float(noise) + (of_gradient + smallest_normal(self.x) * direction.size)
-        return _Slope((4 * given[1] - given[0]) / 3, float(measured), noise, float(kink))
-
-    def _value(self, moved: Array) -> float:
-        return float(self.sampler.at({self.name: moved}))
-
-    def _step(self, level: int) -> float:
-        """Return the step along a direction, divided by 4 so many times."""
-        step = epsilon(self.x) ** 0.2 if self.step is None else self.step
-        return step * 4.0**-level
-
-    def _failing_entry(self, direction: Host, level: int) -> Entry | None:
-        """Halve a failing direction until one entry is left; None where both halves pass."""
-        start, stop = 0, direction.size
-        index, found = np.arange(stop).reshape(direction.shape), self._slope(direction, level)
-        while stop - start > 1:
-            middle = (start + stop) // 2
-            for half in ((start, middle), (middle, stop)):
-                part = np.where((half[0] <= index) & (index < half[1]), direction, 0.0)
-                found = self._slope(part, level)
-                if found.excess > 1:
-                    break
-            else:
-                return None
-            start, stop = half
-        unit = float(direction.ravel()[start])
-        given, measured, noise, _ = (v / unit for v in found)
-        at = tuple(map(int, np.unravel_index(start, direction.shape)))
-        return Entry(at, given, measured, abs(noise))
+    def wanted(self, given: Host, rounding: Any, eps: float) -> Wanted:
+        """Return what is asked of slopes in an array of that epsilon."""
+        usual = 1e-2 if eps > 1e-10 else 1e-3
+        return Wanted(
+            given, rounding, usual if self.rtol is None else self.rtol, self.atol or 0.0,
+            loose=self.rtol is not None or self.atol is not None, step=self.step,
+        )  # fmt: skip
 
 
-def _slope_noise(noise: float, h: Any) -> Any:
-    """Bound what noise of two values does to their difference over a step."""
-    return SAFETY * 2.0 * noise / h
+@dataclass(frozen=True)
+class Given:
+    """A gradient under test at one leaf, on the host, and the epsilon of what came."""
+
+    values: Host
+    eps: float
 
 
-def _extrapolated(slopes: list[Any], bends: list[Any], noise: Any) -> tuple[Any, Any, Any]:
-    """Derivative, its noise floor and what a kink may do to it, from steps h and h/2.
-
-    A smooth function's second difference over h halves with h, and its slopes agree to h²; with
-    a kink within the step one of the two is broken by a good part of the slope's jump. `noise`
-    is what rounding does to the slopes.
-    """
-    numerical = (4.0 * slopes[1] - slopes[0]) / 3.0
-    change = np.abs(slopes[1] - slopes[0])
-    broken = np.abs(2.0 * bends[1] - bends[0])
-    kink = broken + 2.0 * change
-    bent = np.abs(bends[0]) + np.abs(bends[1])
-    found = (broken + change > 0.05 * bent) & (kink > 4.0 * noise)
-    return numerical, noise + change / 3.0, np.where(found, kink, 0.0)
+def given_gradient(gradient: Any, x: Any, argument: Argument) -> tuple[list[Given], bool]:
+    """Return the gradient under test, leaf by leaf, and whether the function of it writes to x."""
+    writes = False
+    if callable(gradient):
+        copies = argument.copies()
+        gradient = gradient(copies)
+        before, after = argument.arrays, [leaf for _, leaf in trees.leaves(copies)]
+        writes = any(not bool(argument.xp.all(a == b)) for a, b in zip(before, after, strict=True))
+    return given_leaves(gradient, x, argument), writes
 
 
-def checked_gradient(gradient: Any, x: Any) -> dict[Any, Host]:
-    """Return the gradient under test on the host in float64, or raise where it does not fit."""
-    if isinstance(x, dict) != isinstance(gradient, dict):
-        expected = "a dict of arrays" if isinstance(x, dict) else "an array"
-        raise TypeError(f"x is {expected}, but gradient is a {type(gradient).__name__}")
-    given, points, host = as_dict(gradient), as_dict(x), {}
-    if given.keys() != points.keys():
-        keys = [sorted(map(str, part)) for part in (given, points)]
-        raise ValueError(f"gradient has the keys {keys[0]}, but x has {keys[1]}")
-    for key, point in points.items():
-        what = "gradient" if key is None else f"gradient[{key!r}]"
-        array, xp, shape = given[key], array_namespace(point), tuple(point.shape)
+def given_leaves(gradient: Any, x: Any, argument: Argument, name: str = "gradient") -> list[Given]:
+    """Return a tree of arrays like the argument's, leaf by leaf, or raise where it does not fit."""
+    found = trees.matched(argument.tree, gradient, name)
+    originals = [leaf for _, leaf in trees.leaves(trees.as_written(x))]
+    given = []
+    for path, point, array, written in zip(
+        argument.paths, argument.arrays, found, originals, strict=True
+    ):
+        what, xp = trees.written(name, path), argument.xp
+        if not arrays.is_array(written) and trees.is_numbers(array):
+            array = placed_like(point, np.asarray(array))
         arrays.refuse_other_than_array(array, what)
         arrays.refuse_other_library(array, xp, f"{what} is", arrays.library_of(xp))
         if not arrays.is_kind(xp, array.dtype, "real floating"):
             raise TypeError(f"{what} must be a floating-point array, not {array.dtype}")
-        if tuple(array.shape) != shape:
-            raise ValueError(f"{what} has shape {tuple(array.shape)}; expected {shape}")
-        host[key] = on_host(array)
-    return host
+        if tuple(array.shape) != tuple(point.shape):
+            raise ValueError(
+                f"{what} has shape {tuple(array.shape)}; expected {tuple(point.shape)}"
+            )
+        given.append(Given(on_host(array), max(epsilon(array), epsilon(point))))
+    return given
 
 
-# --- how much of a difference is rounding ----------------------------------------------------
+def compared(
+    sampler: Sampler, given: list[Given], options: Options, writes: bool = False
+) -> GradientReport:
+    """Compare a gradient with the differences of a function, array by array."""
+    argument = sampler.x
+    value, again = sampler.here(), sampler.here()
+    if not math.isfinite(value):
+        raise ValueError(f"f returned {value} at x{_at_fault(argument)}")
+    if value != again:
+        method = f"f returned {value!r} and then {again!r} for the same x"
+        return GradientReport("not deterministic", {}, (), method, {})
+    rng = np.random.default_rng(options.seed)
+    noise = sampled_noise(sampler, rng)
+    method, found = "every entry, by central differences with steps found for each", {}
+    if options.step is not None:
+        method = f"every entry, by central differences with the step {options.step:g}"
+    if options.directions is not None:
+        method = "random directions, by central differences"
+    moved = False
+    for leaf, gradient in enumerate(given):
+        lines = EntryLines(sampler, leaf, value, noise)
+        if gradient.values.size == 0:
+            found[argument.labels[leaf]] = Comparison.nothing(gradient.values)
+        elif options.directions is None:
+            found[argument.labels[leaf]] = _every_entry(lines, gradient, options)
+        else:
+            found[argument.labels[leaf]] = _directions(lines, gradient, options, rng)
+        moved = moved or lines.moved
+    if not moved and any(gradient.values.size for gradient in given):
+        refuse_ignorant(sampler, value)
+    notes = []
+    if sampler.writes:
+        notes.append("f writes to its argument: each call was handed copies")
+    if writes:
+        notes.append("gradient writes to its argument: it was handed copies")
+    sampler.here()  # a function that sets what it closes over leaves it as it is at x
+    largest = max((sigma for _, sigma in noise), default=0.0)
+    return report_of(found, f"{method}; noise of f {largest:.1e}", notes)
 
 
-def measured_noise(sampler: Sampler, rng: np.random.Generator) -> float:
-    """Standard deviation of the rounding of `f` about x (Moré and Wild, 2011).
-
-    From the differences, of orders 4 to 6, of values at nine points so close that what is
-    smooth in f drops out; once as close as x can be moved, once wider, where f rounds x itself.
-    """
-    value = sampler.at({})
-    levels = [0.5 * epsilon(value) * abs(float(value))]
-    for exponent in (1.0, 0.5):
-        steps: dict[Any, Array] = {}
-        for name, x in sampler.arrays.items():
+def refuse_ignorant(sampler: Sampler, value: float) -> None:
+    """Raise where `f` gives the same value wherever x is moved."""
+    leaves = sampler.x.arrays
+    nothing = {i: placed_like(x, np.full(x.shape, np.nan)) for i, x in enumerate(leaves)}
+    if sampler.at(nothing) != value:
+        return  # it uses what it is handed, and rounds the difference away
+    rng = np.random.default_rng(0)
+    for scale in (1.0, 1e3):
+        moved = {}
+        for leaf, x in enumerate(sampler.x.arrays):
             host = on_host(x)
-            u = 8.0 * epsilon(x) ** exponent * rng.uniform(0.5, 1.0, host.shape)
-            u *= np.maximum(np.abs(host), 0.1) * np.where(host < 0, -1.0, 1.0)
-            steps[name] = placed_like(x, u)
-        values = []
-        for k in range(9):
-            moved = {name: x + k * steps[name] for name, x in sampler.arrays.items()}
-            values.append(float(sampler.at(moved)))
-        levels += levels_of(values, 4)
-    return max(levels)
+            far = scale * np.where(host == 0, 1.0, np.abs(host)) * rng.normal(size=host.shape)
+            moved[leaf] = x + placed_like(x, far)
+        if sampler.at(moved) != value:
+            return
+    raise ValueError(
+        "f gave the same value at every point: it must compute with its argument, which is a "
+        "moved copy; x itself is never written to"
+    )
 
 
-def levels_of(values: list[float], first: int) -> list[float]:
-    """Noise in equally spaced values, from their differences of the first order to the sixth."""
-    levels = []
-    for k in range(first, 7):
-        table, gamma = np.diff(values, k), math.factorial(k) ** 2 / math.factorial(2 * k)
-        # The root mean square, with no square to overflow.
-        levels.append(math.sqrt(gamma / table.size) * float(np.hypot.reduce(table)))
-    return levels
+def _at_fault(argument: Argument) -> str:
+    """Name the entries of x that are not finite themselves."""
+    for path, array in zip(argument.paths, argument.arrays, strict=True):
+        wrong = np.argwhere(~np.isfinite(on_host(array)))
+        if len(wrong):
+            index = tuple(map(int, wrong[0]))
+            at = f"[{', '.join(map(str, index))}]" if index else ""
+            return f": {trees.written('x', path)}{at} is {on_host(array)[index]}"
+    return ""
 
 
-def refuse_reduced_precision(x: Array) -> None:
-    """Raise RuntimeError where matrix products of x's dtype lose digits on x's device.
-
-    TF32 keeps 10 bits of float32's 23, bfloat16 7: a product with the identity matrix shows it.
-    """
-    xp = array_namespace(x)
-    identity = xp.eye(128, dtype=x.dtype, device=device(x))
-    # 12 bits less than the dtype has.
-    whole = xp.full_like(identity, 1.0 + 2.0**11 * epsilon(x))
-    if bool(xp.any(whole @ identity != whole)):
-        raise RuntimeError(
-            f"matrix products of {x.dtype} lose digits on this device (TF32 or bfloat16), which "
-            "a gradient check would measure: while checking, set your library's precision of "
-            "matrix products to 'highest' (forbid TF32), or check in float64"
-        )
+# --- comparisons -----------------------------------------------------------------------------
 
 
-def on_host(x: Array) -> Host:
-    """Return an array's values on the host, in float64."""
-    return placement_of(x).to_host(x).astype(np.float64)
+def _every_entry(lines: EntryLines, gradient: Given, options: Options) -> Comparison:
+    """Compare every entry of an array."""
+    given = gradient.values.ravel()
+    rounding = GRADIENT_ROUNDING * gradient.eps * np.abs(given) + lines.tiny
+    finite = np.isfinite(given)
+    asked = np.where(finite, given, 0.0)
+    slopes = find_slopes(lines, options.wanted(asked, rounding, lines.eps))
+    name = trees.written("x", lines.sampler.x.paths[lines.leaf])
+    if options.step is None or options.step > 0:
+        refuse_edges(slopes, lines.at, name, options.step, lines.sampler)
+    slopes.verdict[~finite] = FAILED
+    return Comparison.of(gradient.values, slopes, lines.at)
 
 
-def placed_like(x: Array, values: Host) -> Array:
-    """Return values of the host as an array of x's library, device and dtype."""
-    return array_namespace(x).asarray(values, dtype=x.dtype, device=device(x))
+def refuse_edges(slopes: Slopes, at: Host, name: str, step: float | None, sampler: Sampler) -> None:
+    """Raise where f has no values to compute a slope from."""
+    missing = np.flatnonzero(~slopes.finite)
+    if missing.size == 0:
+        return
+    i = int(missing[0])
+    index = tuple(map(int, np.unravel_index(i, at.shape)))
+    entry = f"{name}[{', '.join(map(str, index))}]" if index else name
+    tried = (
+        f"the step {step:g}: try another step="
+        if step
+        else (f"steps down to {slopes.step[i]:.1e}, on both sides")
+    )
+    raise ValueError(
+        f"f returned NaN or infinity for {entry} = {float(at[index])!r} moved by {tried}"
+    ) from sampler.error
+
+
+def _directions(
+    lines: EntryLines, gradient: Given, options: Options, rng: np.random.Generator
+) -> Comparison:
+    """Compare along random signs; the first direction that fails is searched for an entry."""
+    scale = np.where(lines.size > 1.0, lines.size, 1.0).reshape(lines.at.shape)
+    if options.step is not None:
+        scale = np.ones_like(scale)
+    signs = rng.choice([-1.0, 1.0], size=(options.directions or 1, *lines.at.shape))
+    slopes, given = directional(lines, signs * scale, gradient, options)
+    entry = None
+    for failing in np.flatnonzero(slopes.verdict == FAILED):
+        if not np.all(np.isfinite(gradient.values)):
+            break
+        entry = _failing_entry(lines, signs[failing] * scale, gradient, options)
+        if entry is not None:
+            break
+        # Where several entries have a kink, a gradient that is right for each of them may lie
+        # beside both slopes of a direction.
+        if np.isfinite(slopes.low[failing]):
+            slopes.verdict[failing] = UNCLEAR
+    return Comparison.of(given, slopes, lines.at, entry)
+
+
+def directional(
+    lines: EntryLines, directions: Host, gradient: Given, options: Options
+) -> tuple[Slopes, Host]:
+    """Measure the slopes along directions, and return those of the gradient too."""
+    moves = DirectionLines(lines, directions, gradient.values)
+    parts = [gradient.values * direction for direction in directions]
+    given = np.asarray([float(np.sum(part)) for part in parts])
+    # No square, which might overflow.
+    size = np.asarray([float(np.hypot.reduce(np.nan_to_num(part), axis=None)) for part in parts])
+    rounding = GRADIENT_ROUNDING * gradient.eps * size + lines.tiny * lines.at.size
+    asked = np.where(np.isfinite(given), given, 0.0)
+    wanted = replace(options.wanted(asked, rounding, lines.eps), thorough=True)
+    slopes = find_slopes(moves, wanted)
+    slopes.verdict[~np.isfinite(given)] = FAILED
+    return slopes, given
+
+
+def _failing_entry(
+    lines: EntryLines, direction: Host, gradient: Given, options: Options
+) -> Entry | None:
+    """Halve a failing direction until one entry is left; None where both halves pass."""
+    start, stop = 0, direction.size
+    index = np.arange(stop).reshape(direction.shape)
+    while True:
+        middle = (start + stop) // 2
+        for half in ((start, middle), (middle, stop)) if stop - start > 1 else ((start, stop),):
+            part = np.where((half[0] <= index) & (index < half[1]), direction, 0.0)
+            slopes, given = directional(lines, part[None, ...], gradient, options)
+            if slopes.verdict[0] == FAILED:
+                break
+        else:
+            return None
+        start, stop = half
+        if stop - start == 1:
+            break
+    unit = float(direction.ravel()[start])
+    at = tuple(map(int, np.unravel_index(start, direction.shape)))
+    found = float(given[0]) / unit, float(slopes.slope[0]) / unit
+    return Entry(at, *found, abs(float(slopes.bound[0]) / unit))

@@ -11,8 +11,11 @@ import numpy as np
 
 from ..arrays import Array, Host, array_namespace, smallest_normal
 from . import structured
-from .check import GRADIENT_ROUNDING, SAFETY, checked_gradient, on_host, refuse_reduced_precision
+from .check import given_leaves
+from .noise import SAFETY, refuse_reduced_precision
 from .report import Comparison, GradientReport, report_of
+from .sampling import Argument, on_host
+from .verdicts import GRADIENT_ROUNDING
 
 # Of the radius about a kink, one after the other.
 FINER = (1.0, 1 / 8, 1 / 64)
@@ -26,12 +29,13 @@ def check_point(point: structured.Point, gradient: Any, l2: float) -> GradientRe
     their squares.
     """
     refuse_reduced_precision(point.logits)
-    given = checked_gradient(gradient, point.params)
+    given = given_leaves(gradient, point.params, Argument(point.params))
+    values = dict(zip(point.params, (g.values for g in given), strict=True))
     params = {name: on_host(p) for name, p in point.params.items()}
     budgets: dict[int, LayerBudget] = {}  # by layer, from the last to the first
     for layer in range(point.depth, 0, -1):
         budgets[layer] = LayerBudget(point, layer, budgets.get(layer + 1), params)
-    found = {k: budgets[int(k[1:])].compared(given[k], p, l2) for k, p in params.items()}
+    found = {k: budgets[int(k[1:])].compared(values[k], p, l2) for k, p in params.items()}
     _add_variants(found, [*budgets.values()], l2)
     return report_of(found, "every entry, by structured central differences")
 

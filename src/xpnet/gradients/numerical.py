@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from array_api_compat import device
+import numpy as np
 
-from .. import arrays, checks
+from .. import checks
 from ..arrays import Array, array_namespace, epsilon
+from . import trees
+from .check import refuse_edges, refuse_ignorant
+from .lines import EntryLines, sampled_noise
+from .sampling import MAX_BYTES, Argument, Sampler, on_host, placed_like
+from .slopes import find_slopes
+from .verdicts import Wanted
 
 Arrays = TypeVar("Arrays")
 
-# Moved copies that a vectorized function is handed at once, in bytes.
-MAX_BYTES = 64 * 2**20
-
 
 def numerical_gradient(
-    f: Callable[[Arrays], Any], x: Arrays, *, step: float | None = None, vectorized: bool = False,
-    max_bytes: int = MAX_BYTES,
+    f: Callable[[Arrays], Any], x: Arrays, *, step: float | Literal["auto"] | None = None,
+    vectorized: bool = False, max_bytes: int = MAX_BYTES,
 ) -> Arrays:  # fmt: skip
     """Gradient of a scalar function by central differences, (f(x + h) - f(x - h)) / 2h.
 
-    Two values of `f` for each element of `x`. The differences stay on the device; at the end
-    they are looked at once, which waits for it.
+    Two values of `f` for each element of `x`.
 
     Parameters
     ----------
     f : callable
         Takes what `x` is and returns a scalar: a real floating-point array of one element, of
         the library of `x`, or a Python float. It must compute with its argument, which is a
-        moved copy: `x` itself is never written to.
-    x : array or dict of arrays, floating point
-        All of one library.
-    step : float, optional
+        copy of its own: `x` itself is never written to.
+    x : array, number, list of numbers, or any nesting of dicts, lists and tuples of arrays
+        Floating point, all of one library. Numbers and lists of numbers become NumPy arrays of
+        float64.
+    step : float or "auto", optional
         h. None: the cube root of the dtype's epsilon times ``max(1, |entry|)``, which
-        balances truncation (h²) and rounding (epsilon / h); see *Numerical Recipes* (3rd edition,
-        2007), section 5.7.
+        balances truncation (h²) and rounding (epsilon / h) of a function that changes on the
+        scale of its argument; see *Numerical Recipes* (3rd edition, 2007), section 5.7. "auto":
+        a step is found for each entry, as in `check_gradient`; that takes some 15 values of
+        `f` for each, and some 40 where `f` changes on a scale of its own.
     vectorized : bool
         True: `f` takes stacks, each array ``(k, *shape)``, and returns (k,).
     max_bytes : int
@@ -46,8 +49,8 @@ def numerical_gradient(
 
     Returns
     -------
-    array or dict of arrays
-        The shapes, dtype and device of `x`.
+    array or nesting of arrays
+        The form, shapes, dtype and device of `x`, on no graph.
 
     Raises
     ------
@@ -55,13 +58,9 @@ def numerical_gradient(
         `x` is not floating point, or of several libraries; `f` returns something other than a
         real floating-point scalar of the same library.
     ValueError
-        `x` is empty; `step` is not above 0; `f` returns more than one element, or NaN or
-        infinity somewhere.
-
-    Warns
-    -----
-    UserWarning
-        `f` gave the same value at every point: it may ignore its argument.
+        `x` has no arrays; `step` is not above 0; `f` returns more than one element; or NaN or
+        infinity where an entry is moved; or the same value wherever `x` is moved, because it
+        ignores its argument.
 
     Examples
     --------
@@ -76,108 +75,66 @@ def numerical_gradient(
     ... ).round(6)
     array([2., 4.])
     """
-    if step is not None:
-        step = checks.finite_number(step, "step", minimum=0.0, exclusive=True)
-    gradient = differences(Sampler(f, x, vectorized=vectorized, max_bytes=max_bytes), step)
-    if not any(bool(array_namespace(g).any(g != 0)) for g in gradient.values()):
-        warnings.warn(
-            "f gave the same value at every point: it must compute with its argument, which is "
-            "a moved copy; x itself is never written to",
-            stacklevel=2,
-        )
-    return gradient if isinstance(x, dict) else gradient[None]  # type: ignore[return-value]
-
-
-def differences(sample: Sampler, step: float | None) -> dict[Any, Array]:
-    """Central differences of every array that `sample` moves; see `numerical_gradient`."""
-    gradient: dict[Any, Array] = {}
-    for name, array in sample.arrays.items():
-        xp, h = array_namespace(array), entry_steps(array, step, 1 / 3)
-        up, down = array + h, array - h
-        rise = sample.each(name, up) - sample.each(name, down)
-        # Divide by the step that was taken, which rounding has changed.
-        gradient[name] = xp.astype(rise / xp.astype(up - down, rise.dtype), array.dtype)
-    if not all(arrays.all_finite(array_namespace(g), g) for g in gradient.values()):
-        raise ValueError("f returned NaN or infinity for an entry of x moved by the step")
+    automatic = isinstance(step, str) and step == "auto"
+    plain: Any = None if automatic else step
+    if plain is not None:
+        plain = checks.finite_number(plain, "step", minimum=0.0, exclusive=True)
+    sampler = Sampler(f, Argument(x), vectorized=vectorized, max_bytes=max_bytes)
+    found = _found_steps(sampler) if automatic else differences(sampler, plain)
+    argument = sampler.x
+    parts = [g for g in found if 0 not in g.shape]
+    if parts and all(not bool(argument.xp.any(g != 0)) for g in parts):
+        refuse_ignorant(sampler, sampler.here())
+    else:
+        sampler.here()  # a function that sets what it closes over leaves it as it is at x
+    gradient: Arrays = trees.rebuilt(argument.tree, found)
     return gradient
 
 
-def as_dict(x: Any) -> dict[Any, Array]:
-    """Return `x` where it is a dict of arrays, or else a dict that has it under None."""
-    return x if isinstance(x, dict) else {None: x}
+def differenced(f: Callable[[Arrays], Any], x: Arrays, step: float | None) -> Arrays:
+    """Central differences with a plain step, nothing else asked; see `numerical_gradient`."""
+    sampler = Sampler(f, Argument(x))
+    found: Arrays = trees.rebuilt(sampler.x.tree, differences(sampler, step))
+    return found
 
 
-def entry_steps(x: Array, step: float | None, exponent: float) -> Array:
-    """Return the step of every entry: `step`, or else epsilon to a power times max(1, |entry|)."""
-    xp = array_namespace(x)
+def differences(sampler: Sampler, step: float | None) -> list[Array]:
+    """Central differences of every array of the argument; see `numerical_gradient`."""
+    found = []
+    for leaf, x in enumerate(sampler.x.arrays):
+        xp, host = array_namespace(x), on_host(x).ravel()
+        # In the precision of x: the move that is really taken is what is divided by.
+        at = host.astype(np.float32 if epsilon(x) > 1e-10 else np.float64)
+        h = np.asarray(entry_steps(np.abs(host), epsilon(x), step), dtype=at.dtype)
+        up, down, which = at + h, at - h, np.arange(at.size)
+        rise = sampler.entries(leaf, which, up) - sampler.entries(leaf, which, down)
+        slopes = rise / (up.astype(np.float64) - down.astype(np.float64))
+        for i in np.flatnonzero(~np.isfinite(slopes))[:1]:
+            index = list(map(int, np.unravel_index(i, x.shape)))
+            entry = f"{trees.written('x', sampler.x.paths[leaf])}{index if index else ''}"
+            raise ValueError(
+                f"f returned NaN or infinity for {entry} = {float(host[i])!r} moved by the step "
+                f'{h[i]:.1e}: give another step=, or step="auto"'
+            ) from sampler.error
+        found.append(xp.reshape(placed_like(x, slopes), x.shape))
+    return found
+
+
+def entry_steps(size: Any, eps: float, step: float | None) -> Any:
+    """Return the step of every entry: `step`, or else the usual one for its size."""
     if step is not None:
-        return xp.full_like(x, step)
-    size = xp.abs(x)
-    return epsilon(x) ** exponent * xp.where(size > 1, size, 1.0)
+        return np.full_like(size, step)
+    return eps ** (1 / 3) * np.where(size > 1, size, 1.0)
 
 
-class Sampler:
-    """The values of `f` at moved copies of `x`, checked."""
-
-    def __init__(
-        self, f: Callable[[Any], Any], x: Any, *, vectorized: bool = False,
-        max_bytes: int = MAX_BYTES,
-    ) -> None:  # fmt: skip
-        self.f, self.x, self.arrays = checks.function(f, "f"), x, as_dict(x)
-        self.vectorized = checks.switch(vectorized, "vectorized")
-        self.max_bytes = checks.positive_integer(max_bytes, "max_bytes")
-        if not self.arrays:
-            raise ValueError("x is empty: it has no arrays")
-        libraries = set()
-        for key, array in self.arrays.items():
-            what = "x" if key is None else f"x[{key!r}]"
-            libraries.add(arrays.library_of(arrays.floating_namespace(array, what)))
-            if 0 in array.shape:
-                raise ValueError(f"{what} is empty: it has shape {tuple(array.shape)}")
-        if len(libraries) > 1:
-            raise TypeError(f"x has arrays of several libraries: {', '.join(sorted(libraries))}")
-
-    def at(self, moved: dict[Any, Array]) -> Array:
-        """Value of `f`, 0-d, where some of the arrays are others."""
-        moved = {**self.arrays, **moved}
-        if self.vectorized:
-            return self._values({name: a[None, ...] for name, a in moved.items()}, (1,))[0]
-        return self._values(moved, ())
-
-    def each(self, name: Any, moved: Array) -> Array:
-        """Values of `f`, (size,) in the shape of the array: each has one entry of `moved`."""
-        x = self.arrays[name]
-        xp, size = array_namespace(x), math.prod(x.shape)
-        flat, other = xp.reshape(x, (-1,)), xp.reshape(moved, (-1,))
-        index = xp.arange(size, device=device(x))
-        if not self.vectorized:
-            copies = (xp.where(index == i, other, flat) for i in range(size))
-            values = xp.stack([self.at({name: xp.reshape(copy, x.shape)}) for copy in copies])
-            return xp.reshape(values, x.shape)
-        parts = []
-        whole = sum(math.prod(a.shape) * arrays.item_bytes(a) for a in self.arrays.values())
-        most = max(1, self.max_bytes // whole)
-        for start in range(0, size, most):
-            k = min(most, size - start)
-            stacks = {key: xp.broadcast_to(a, (k, *a.shape)) for key, a in self.arrays.items()}
-            copies = xp.where(index[start : start + k, None] == index[None, :], other, flat)
-            stacks[name] = xp.reshape(copies, (k, *x.shape))
-            parts.append(self._values(stacks, (k,)))
-        return xp.reshape(xp.concat(parts), x.shape)
-
-    def _values(self, moved: dict[Any, Array], shape: tuple[int, ...]) -> Array:
-        """Call `f`, and refuse what is no array of that shape."""
-        value = self.f(moved if isinstance(self.x, dict) else moved[None])
-        x = next(iter(self.arrays.values()))
-        xp = array_namespace(x)
-        wanted = f"a floating-point array of {arrays.library_of(xp)} with shape {shape}"
-        if not arrays.is_array(value):
-            if isinstance(value, float) and not shape:
-                return xp.asarray(value, dtype=x.dtype, device=device(x))
-            raise TypeError(f"f returned a {type(value).__name__}; expected {wanted}")
-        arrays.refuse_other_library(value, xp, "f returned", wanted)
-        if not arrays.is_kind(xp, value.dtype, "real floating"):
-            raise TypeError(f"f returned {value.dtype}; expected {wanted}")
-        if tuple(value.shape) != shape and (shape or math.prod(value.shape) != 1):
-            raise ValueError(f"f returned shape {tuple(value.shape)}; expected {wanted}")
-        return xp.reshape(xp.asarray(value), shape)
+def _found_steps(sampler: Sampler) -> list[Array]:
+    """Slopes by steps that are found for each entry."""
+    value, found = sampler.here(), []
+    noise = sampled_noise(sampler, np.random.default_rng(0))
+    for leaf, x in enumerate(sampler.x.arrays):
+        lines = EntryLines(sampler, leaf, value, noise)
+        # As good as the dtype gives with steps whose differences agree in two thirds of it.
+        slopes = find_slopes(lines, Wanted(rtol=lines.eps ** (2 / 3)))
+        refuse_edges(slopes, lines.at, trees.written("x", sampler.x.paths[leaf]), None, sampler)
+        found.append(array_namespace(x).reshape(placed_like(x, slopes.slope), x.shape))
+    return found

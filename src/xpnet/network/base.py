@@ -32,12 +32,14 @@ class BaseNetwork:
         The net's arithmetic, with its definition.
     placement : Placement
     params : dict of arrays
+    state : dict of arrays
     """
 
     kind: ClassVar[str] = "Network"  # as files name it
     stack: Stack
     placement: Placement
     params: Params
+    state: Params
 
     def _begin(self, definition: Definition, placement: Placement, seed: int | None) -> None:
         """Set what a net consists of; its parameters are drawn."""
@@ -47,13 +49,15 @@ class BaseNetwork:
         placement.refuse_too_large(count * bits // 8, f"a net of layer_sizes {definition.widths}")
         self.stack, self.placement = Stack(definition), placement
         self.params = {key: self.placed(values) for key, values in definition.first(rng).items()}
+        self.state = {key: self.placed(v) for key, v in definition.first_state().items()}
 
     @classmethod
-    def of(cls, definition: Definition, placement: Placement, params: dict[str, Host]) -> Self:
-        """Return a net of these parts; nothing is drawn."""
+    def of(cls, definition: Definition, placement: Placement, arrays: dict[str, Host]) -> Self:
+        """Return a net of these parts, parameters and state in one dict; nothing is drawn."""
         net = cls.__new__(cls)
         net.stack, net.placement = Stack(definition), placement
-        net.params = {key: net.placed(params[key]) for key in definition.shapes}
+        net.params = {key: net.placed(arrays[key]) for key in definition.shapes}
+        net.state = {key: net.placed(arrays[key]) for key in definition.state_shapes}
         return net
 
     @property
@@ -110,6 +114,7 @@ class BaseNetwork:
             here.dtype_name if dtype is None else dtype,
         )
         net.params = {key: net.placed(here.to_host(p)) for key, p in self.params.items()}
+        net.state = {key: net.placed(here.to_host(s)) for key, s in self.state.items()}
         return net
 
     def with_l2(self, l2: float) -> Self:
@@ -140,8 +145,8 @@ class BaseNetwork:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the net in a safetensors file; `xpnet.load` reads it, on any backend.
 
-        The file has the parameters and a description of the net. An activation of your own is
-        saved by its name only.
+        The file has the parameters, the state and a description of the net. An activation of your
+        own is saved by its name only.
 
         Parameters
         ----------
@@ -171,8 +176,9 @@ class BaseNetwork:
         ...     xpnet.load(path)
         <MLP 4-3, sigmoid, softmax: 15 parameters, float32, numpy on cpu>
         """
-        arrays = {key: self.placement.to_host(p) for key, p in self.params.items()}
-        wrong = wrong_params(arrays, self.definition.shapes, self.placement.dtype_name)
+        everything = {**self.params, **self.state}
+        arrays = {key: self.placement.to_host(p) for key, p in everything.items()}
+        wrong = wrong_params(arrays, self.definition, self.placement.dtype_name)
         if wrong:
             raise ValueError(f"params {wrong}")
         self.definition.refuse_own_layers()

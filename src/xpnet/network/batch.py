@@ -34,9 +34,14 @@ class Batch:
         """The numbers in a row of the net's output."""
         return self.definition.widths[-1]
 
-    def checked(self, x: Array, t: Array) -> tuple[Array, Array]:
-        """Return a batch as floats, and its target as rows of the outputs' shape, or raise."""
+    def checked(self, x: Array, t: Array, *, training: bool = False) -> tuple[Array, Array]:
+        """Return a batch as floats, and its target as rows of the outputs' shape, or raise.
+
+        `training`: it must have as many rows as the layers need then.
+        """
         x = self.checked_input(x)
+        if training:
+            self.definition.refuse_rows(x.shape[0], "a batch")
         t = self.checked_target(t, x.shape[0])
         return x, self.target_rows(t)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from ..arrays import Host
 from ..checks import finite_number, known, positive_integer
 from ..functions import ACTIVATIONS, Activation
-from ..layers import LAYERS, Affine, Elementwise, Layer, checked_weight_init, layer_of
+from ..layers import LAYERS, Affine, Elementwise, Layer, Shift, checked_weight_init, layer_of
 from ..losses import OUTPUTS
 
 Shape = tuple[int, ...]
@@ -36,6 +37,8 @@ class Definition:
         For each layer, from the names of its parameters to those in the net: W to W2.
     shapes : dict of tuple
         The shape of each parameter of the net.
+    state_keys, state_shapes : list of dict, dict of tuple
+        The same of what training moves though no gradient does: running statistics.
     outputs : list of tuple
         The shape of a row of x, and of a row behind each layer.
     widths : list of int
@@ -43,6 +46,8 @@ class Definition:
     droppers : list of int
         The layers that dropout is for: those that have a rate, or else every activation but one
         that gives the logits.
+    shift : int
+        By how many pixels images are moved while training.
     dropped, rates : list
         For each of these the numbers in a row behind it, and its rate, 0 for an activation.
     """
@@ -59,20 +64,44 @@ class Definition:
             # The memory order that is best for logits.
             self.layers[-1] = dataclasses.replace(layers[-1], by_columns=True)
         self.keys: list[dict[str, str]] = []
+        self.state_keys: list[dict[str, str]] = []
         self.shapes: dict[str, Shape] = {}
+        self.state_shapes: dict[str, Shape] = {}
         self.outputs, self.widths, number = [input_shape], [math.prod(input_shape)], 0
-        for layer in self.layers:
-            shapes, output_shape = layer.shapes(self.outputs[-1])
+        for i, layer in enumerate(self.layers):
+            inputs = self.outputs[-1]
+            try:
+                shapes, output_shape = layer.shapes(inputs)
+            except ValueError as error:
+                raise ValueError(f"layers[{i}], {_word(layer)}: {error}") from None
+            states = {name: value.shape for name, value in layer.first_state(inputs).items()}
             self.outputs.append(output_shape)
             number += "W" in shapes  # what follows a layer of weights is numbered like it
-            self.keys.append({name: f"{name}{max(number, 1)}" for name in shapes})
-            self.shapes |= {f"{name}{max(number, 1)}": shape for name, shape in shapes.items()}
+            suffix = str(max(number, 1))
+            self.keys.append(self._named(shapes, suffix, self.shapes))
+            self.state_keys.append(self._named(states, suffix, self.state_shapes))
             self.widths += [math.prod(output_shape)] if shapes else []
+        begins = [i for i, layer in enumerate(self.layers) if isinstance(layer, Shift)]
+        if begins not in ([], [0]):
+            raise ValueError(f"layers[{begins[-1]}]: a Shift must be the first layer")
+        self.shift = next((layer.most for layer in self.layers if isinstance(layer, Shift)), 0)
         # What comes last are the logits, not the outputs of a hidden layer.
         every = [i for i, layer in enumerate(self.layers[:-1]) if isinstance(layer, Elementwise)]
         self.droppers = [i for i, layer in enumerate(self.layers) if layer.rate] or every
         self.dropped = [math.prod(self.outputs[i + 1]) for i in self.droppers]
         self.rates = [self.layers[i].rate for i in self.droppers]
+
+    def _named(
+        self, shapes: Mapping[str, Shape], suffix: str, known_shapes: dict[str, Shape]
+    ) -> dict[str, str]:
+        """Give a layer's arrays names in the net, and note their shapes."""
+        names = {}
+        for name, shape in shapes.items():
+            taken = self.shapes.keys() | self.state_shapes.keys()
+            numbered = (f"{name}{suffix}_{i}" for i in itertools.count(2))  # where it is another's
+            key = next(k for k in itertools.chain([name + suffix], numbered) if k not in taken)
+            names[name], known_shapes[key] = key, shape
+        return names
 
     def with_l2(self, l2: float) -> Definition:
         """Return the same net with another L2 term."""
@@ -90,6 +119,25 @@ class Definition:
         for layer, names, inputs in zip(self.layers, self.keys, self.outputs, strict=False):
             found |= {names[name]: value for name, value in layer.first(inputs, rng).items()}
         return found
+
+    def first_state(self) -> dict[str, Host]:
+        """Return the values with which the state begins."""
+        found: dict[str, Host] = {}
+        for layer, names, inputs in zip(self.layers, self.state_keys, self.outputs, strict=False):
+            found |= {names[name]: value for name, value in layer.first_state(inputs).items()}
+        return found
+
+    def refuse_rows(self, n: int, what: str) -> None:
+        """Raise ValueError where a batch of n rows is too small to train with."""
+        for i, layer in enumerate(self.layers):
+            inputs = self.outputs[i]
+            least = layer.least_rows(inputs)
+            if n < least:
+                rows = f"{n} row{'s' * (n != 1)}"
+                raise ValueError(
+                    f"{what} of {rows}: layers[{i}], {_word(layer)}, needs at least {least} while "
+                    "training"
+                )
 
     def describe(self) -> dict[str, Any]:
         """Return what JSON can hold of it; an activation of the user's own by its name."""
@@ -152,7 +200,7 @@ def of_sizes(
     weight_init = checked_weight_init(weight_init)
     layers: list[Layer] = []
     for units in sizes[1:]:
-        layers += [Affine(units, weight_init), Elementwise(activation)]
+        layers += [Affine(units, weight_init=weight_init), Elementwise(activation)]
     return Definition(layers[:-1], sizes[:1], output, l2, activation)
 
 
@@ -181,9 +229,10 @@ def activation_names(described: Mapping[str, Any]) -> list[str]:
 
 
 def wrong_params(
-    arrays: Mapping[str, Host], shapes: Mapping[str, Shape], dtype: str
+    arrays: Mapping[str, Host], definition: Definition, dtype: str
 ) -> str | None:
-    """Return what of the arrays contradicts a net's shapes, None where nothing does."""
+    """Return what of a net's arrays, state included, contradicts it; None where nothing does."""
+    shapes = {**definition.shapes, **definition.state_shapes}
     for key in arrays:
         if key not in shapes:
             return f"have {key!r:.50}, which a net of these layer_sizes does not have"
@@ -214,7 +263,20 @@ def _described(layer: Layer) -> Any:
 
 
 def _word(layer: Layer) -> str:
-    return layer.function.name if isinstance(layer, Elementwise) else str(layer)
+    """Return a layer as a user would write it, without what is as usual."""
+    if isinstance(layer, Elementwise):
+        return layer.function.name
+    fields: Any = dataclasses.fields(layer) if dataclasses.is_dataclass(layer) else None
+    if fields is None:
+        return str(layer)
+    words = []
+    for field in fields:
+        value = getattr(layer, field.name)
+        if not field.kw_only:
+            words.append(repr(value))
+        elif field.repr and value != field.default:
+            words.append(f"{field.name}={value!r}")
+    return f"{type(layer).__name__}({', '.join(words)})"
 
 
 def _sizes(sizes: Sequence[int], name: str, least: int) -> Shape:

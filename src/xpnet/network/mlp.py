@@ -23,7 +23,8 @@ class MLP(Network):
     layer_sizes : sequence of int
         Inputs, hidden layers, outputs: at least two numbers.
     activation : str or Activation
-        Of the hidden layers: "sigmoid", "relu", "tanh", "identity", or your own.
+        Of the hidden layers: "sigmoid", "relu", "tanh", "identity", "leaky_relu", "elu", "silu",
+        "gelu", "gelu_tanh", "softplus" (``xpnet.functions.ACTIVATIONS``), or your own.
     output : str
         "softmax" (with cross-entropy), "sigmoid" (binary cross-entropy, several labels a row),
         "identity" (half mean squared error) or "exp" (half mean Poisson deviance).
@@ -205,7 +206,7 @@ def load(
         kind = known(CLASSES, saved["class"], "class")
         dtype = known({name: name for name in DTYPES}, saved["dtype"], "dtype")
         definition = of_description(saved, activation)
-        wrong = wrong_params(arrays, definition.shapes, dtype)
+        wrong = wrong_params(arrays, definition, dtype)
         if wrong:
             raise ValueError(f"its parameters {wrong}")
     except KeyError as error:

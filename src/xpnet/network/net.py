@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-from ..arrays import Array, Params, item_bytes
+from ..arrays import Array, Params, epsilon, item_bytes
 from ..backend.table import place
-from ..checks import finite_number, known
+from ..checks import finite_number, known, switch
 from ..gradients import numerical
-from ..gradients.check import check_gradient
+from ..gradients.check import check_gradient, given_leaves
 from ..gradients.net import check_point
-from ..gradients.report import GradientReport
+from ..gradients.report import GradientReport, merged
+from ..gradients.sampling import Argument
 from .base import BaseNetwork
 from .definition import of_layers
 
@@ -44,7 +46,7 @@ class Network(BaseNetwork):
         Layers of `xpnet.layers`, activations, or names of activations. The last one must give a
         row of numbers for each row of x: the logits.
     input_shape : tuple of int
-        Of one row of x: ``(features,)``.
+        Of one row of x: ``(features,)``, or ``(channels, height, width)`` for images.
     output : str
         "softmax" (with cross-entropy), "sigmoid" (binary cross-entropy, several labels a row),
         "identity" (half mean squared error) or "exp" (half mean Poisson deviance).
@@ -60,7 +62,10 @@ class Network(BaseNetwork):
     ----------
     params : dict of arrays
         ``W1`` (in, out), ``b1`` (out,), ``W2``, ``b2``, ..., numbered along the layers that have
-        weights. Change them as you like.
+        weights; what follows a layer with weights has its number. Change them as you like.
+    state : dict of arrays
+        What training moves though no gradient does, such as ``mean1`` and ``variance1`` of batch
+        normalization; {} for most nets.
 
     Raises
     ------
@@ -78,6 +83,13 @@ class Network(BaseNetwork):
     >>> net = Network([Affine(8), "relu", Dropout(0.5), Affine(3)], input_shape=(4,), seed=0)
     >>> net.predict(np.ones((2, 4), dtype=np.float32)).shape
     (2, 3)
+
+    A convolutional net; its batches are (n, 1, 28, 28):
+
+    >>> from xpnet.layers import Convolution, MaxPool
+    >>> layers = [Convolution(30, 5), "relu", MaxPool(2), Affine(100), "relu", Affine(10)]
+    >>> Network(layers, input_shape=(1, 28, 28), seed=0).params["W1"].shape
+    (30, 1, 5, 5)
     """
 
     def __init__(
@@ -94,6 +106,11 @@ class Network(BaseNetwork):
     ) -> None:
         definition = of_layers(layers, input_shape, output, l2)
         self._begin(definition, place(xp, device, dtype), seed)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one row of x."""
+        return self.definition.input_shape
 
     @_quietly
     def predict(self, x: Array) -> Array:
@@ -123,7 +140,7 @@ class Network(BaseNetwork):
         return self.output.link(self._logits(self.batch.checked_input(x)))
 
     @_quietly
-    def loss(self, x: Array, t: Array) -> Array:
+    def loss(self, x: Array, t: Array, *, training: bool = True) -> Array:
         """Mean loss over a batch, the L2 term included.
 
         Parameters
@@ -133,6 +150,10 @@ class Network(BaseNetwork):
             Class indices, integers (n,); or one-hot rows, (n, outputs); for "sigmoid" any
             values in [0, 1], for "identity" any values, for "exp" any of at least 0, of that
             shape. A single output also takes (n,).
+        training : bool
+            For nets with state, such as batch normalization's: True computes as training does,
+            by the batch's own statistics, and is what `gradient` differentiates (dropout left
+            out); False as `predict` does.
 
         Returns
         -------
@@ -152,7 +173,10 @@ class Network(BaseNetwork):
         >>> round(float(net.loss(np.zeros((1, 2), dtype=np.float32), np.asarray([1]))), 6)
         0.693147
         """
-        x, target = self.batch.checked(x, t)
+        learns = bool(self.state) and switch(training, "training")
+        x, target = self.batch.checked(x, t, training=learns)
+        if learns:  # the statistics are those of all rows: no pieces
+            return self.stack.loss(self.params, x, target)
         value, _ = self.output.loss(self._logits(x), target)
         return self.stack.with_l2(value, self.params)
 
@@ -252,7 +276,7 @@ class Network(BaseNetwork):
         >>> sorted(gradient)
         ['W1', 'b1']
         """
-        x, target = self.batch.checked(x, t)
+        x, target = self.batch.checked(x, t, training=True)
         return self.backpropagate(self.params, x, target)
 
     @_quietly
@@ -274,7 +298,9 @@ class Network(BaseNetwork):
             "structured" uses that a weight moves one pre-activation of each row only, and takes
             the difference of the losses without cancellation: the time of a few hundred forward
             passes, and good in float32 (see `xpnet.gradients.structured`). At a kink of the
-            activation it is the central difference still.
+            activation it is the central difference still. Where layers are other than affine
+            ones with one activation between each two, it is the plain loop, but computes what
+            lies before a layer once.
             "elementwise" is the plain loop: two losses for each entry of each parameter, each
             rounded to the dtype before they are subtracted.
 
@@ -300,19 +326,24 @@ class Network(BaseNetwork):
         >>> net.numerical_gradient(np.ones((1, 2)), np.asarray([1]))["b1"].round(6)
         array([ 0.5, -0.5])
         """
-        x, target = self.batch.checked(x, t)
+        x, target = self.batch.checked(x, t, training=True)
         if step is not None:
             step = finite_number(step, "step", minimum=0.0, exclusive=True)
         known({"structured": None, "elementwise": None}, method, "method")
-        if method == "structured":
-            self.stack.refuse_unstructured("method='structured'")
+        if method == "structured" and self.stack.is_perceptron:
             return self.stack.differences(self.params, x, target, step, self.placement.to_host)
-        sampler = numerical.Sampler(lambda moved: self._loss(moved, x, target), self.params)
-        return numerical.differences(sampler, step)
+        every = [*self.params]
+        parts = [(every, lambda moved: self.stack.loss(moved, x, target))]
+        if method == "structured":
+            parts = self.stack.tails(self.params, x, target)
+        found: Params = {}
+        for keys, loss in parts:
+            found |= numerical.differenced(loss, {key: self.params[key] for key in keys}, step)
+        return {key: found[key] for key in every}
 
     @_quietly
     def check_gradient(
-        self, x: Array, t: Array, *, gradient: Params | None = None
+        self, x: Array, t: Array, *, gradient: Params | None = None, directions: int | None = None
     ) -> GradientReport:
         """Check backpropagation against structured central differences, every entry.
 
@@ -325,6 +356,10 @@ class Network(BaseNetwork):
             As for `loss`.
         gradient : dict of arrays, optional
             Checked in the place of ``net.gradient(x, t)``: your own backward pass.
+        directions : int, optional
+            For nets so large that every entry would take long: check so many random directions of
+            each array that has more than twenty times as many entries; see
+            `xpnet.check_gradient`. None checks every entry.
 
         Returns
         -------
@@ -348,22 +383,33 @@ class Network(BaseNetwork):
         >>> net.check_gradient(x, t, gradient=wrong).causes
         ('W1, b1, W2, b2: the wrong sign',)
         """
-        x, target = self.batch.checked(x, t)
+        x, target = self.batch.checked(x, t, training=True)
         if gradient is None:
             _, gradient = self.backpropagate(self.params, x, target)
-        if self.stack.is_perceptron:
+        if self.stack.is_perceptron and directions is None:
             point = self.stack.point(self.params, x, target)
             return check_point(point, gradient, self.l2)
-        return check_gradient(lambda params: self._loss(params, x, target), gradient, self.params)
+        given_leaves(gradient, self.params, Argument(self.params))  # refused as a whole
+        reports, eps = [], epsilon(x)
+        for keys, loss in self.stack.tails(self.params, x, target):
+            size = float(self.placement.to_host(loss({})))
+            for key, atol in self.stack.tolerances(keys, size, eps):
+                parts = ({key: tree[key]} for tree in (gradient, self.params))
+                # A few entries take no longer than some directions.
+                small = directions is None or math.prod(self.params[key].shape) <= 20 * directions
+                some = None if small else directions
+                reports.append(check_gradient(loss, *parts, atol=atol, directions=some))
+        return merged(reports, [*self.params])
 
     # --- the arithmetic, unchecked -----------------------------------------------------------
 
     def backpropagate(
         self, params: Params, x: Array, target: Array, scale: Any = None,
         weights: Array | None = None, masks: Sequence[Array] | None = None,
+        state: Params | None = None,
     ) -> tuple[Array, Params]:  # fmt: skip
         """Return loss and gradient at `params`; see ``Stack.backpropagate``. Checks nothing."""
-        return self.stack.backpropagate(params, x, target, scale, weights, masks)
+        return self.stack.backpropagate(params, x, target, scale, weights, masks, state)
 
     def differentiate(
         self, params: Params, x: Array, target: Array, scale: Any = None
@@ -375,13 +421,13 @@ class Network(BaseNetwork):
         """Return logits, inputs of the affine layers, pre-activations. Checks nothing."""
         return self.stack.traced(params, x)
 
-    def _loss(self, params: Params, x: Array, target: Array) -> Array:
-        return self.stack.loss(params, x, target)
-
     def _logits(self, x: Array) -> Array:
         """Logits of any number of rows, in pieces that bound the memory of the hidden layers."""
         rows = max(1, CHUNK_BYTES // (item_bytes(x) * sum(self.definition.widths[1:])))
         starts = range(0, x.shape[0], rows)
-        stack, params = self.stack, self.params
-        pieces = [stack.forward(params, x[i : min(i + rows, x.shape[0]), ...])[0] for i in starts]
+        stack, params, state = self.stack, self.params, self.state
+        ends = (min(i + rows, x.shape[0]) for i in starts)
+        pieces = [
+            stack.predict(params, state, x[i:end, ...]) for i, end in zip(starts, ends, strict=True)
+        ]
         return pieces[0] if len(pieces) == 1 else self.placement.xp.concat(pieces, axis=0)

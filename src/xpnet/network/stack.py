@@ -7,7 +7,7 @@ arrays that any library can trace, compile or record.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Stack:
     def forward(
         self, params: Params, x: Array, masks: Masks | None = None
     ) -> tuple[Array, list[Any]]:
-        """Return the logits; and for each layer its parameters, and what it has kept.
+        """Return the logits while training; and for each layer its parameters, what it has kept.
 
         `masks`, one (n, ...) for each of the definition's `droppers`, are what the outputs of
         these are multiplied by.
@@ -47,6 +47,25 @@ class Stack:
             x, needed = layer.forward(p, x, drawn.get(i)) if drawn else layer.forward(p, x)
             kept.append((p, needed))
         return x, kept
+
+    def predict(self, params: Params, state: Params, x: Array) -> Array:
+        """Return the logits when training is over, from the layers' state."""
+        for i, layer, names in self._layers:
+            p = {name: params[key] for name, key in names} if names else _NONE
+            keys = self.definition.state_keys[i]
+            s = {name: state[key] for name, key in keys.items()} if keys else _NONE
+            x = layer.predict(p, s, x)
+        return x
+
+    def move(self, state: Params, kept: Sequence[Any]) -> None:
+        """Move the layers' state by a batch, in place where arrays are mutable."""
+        for (_, needed), layer, keys in zip(
+            kept, self.definition.layers, self.definition.state_keys, strict=True
+        ):
+            if keys:
+                s = {name: state[key] for name, key in keys.items()}
+                layer.move(s, needed)
+                state.update({keys[name]: value for name, value in s.items()})
 
     def backward(self, kept: Sequence[Any], d: Array) -> Params:
         """Return the gradient of the parameters from `d`, that of the logits."""
@@ -69,16 +88,20 @@ class Stack:
         scale: Any = None,
         weights: Array | None = None,
         masks: Masks | None = None,
+        state: Params | None = None,
     ) -> tuple[Array, Params]:
         """Forward → loss → backward: return the loss and its gradient at `params`.
 
         `scale` multiplies the gradient. It is applied to the gradient of the logits, the
         smallest array on the way, and passes through everything behind it, which is linear.
-        `weights`, (n,), are those of the rows: the loss is the weighted mean.
+        `weights`, (n,), are those of the rows: the loss is the weighted mean. `state`, where it
+        is given, is moved by the batch.
         """
         if weights is not None:
             weights = weights[:, None] * (x.shape[0] / array_namespace(weights).sum(weights))
         logits, kept = self.forward(params, x, masks)
+        if state:
+            self.move(state, kept)
         factor = 1.0 if scale is None else scale
         loss, d = self.definition.output.loss(logits, target, factor, weights)
         gradient = self.backward(kept, d)
@@ -103,7 +126,7 @@ class Stack:
         return self._add_l2(structured.gradient(point, step=step, read=read), params)
 
     def loss(self, params: Params, x: Array, target: Array) -> Array:
-        """Return the mean loss over a batch, with the L2 term."""
+        """Return the mean loss over a batch while training, with the L2 term."""
         value, _ = self.definition.output.loss(self.forward(params, x)[0], target)
         return self.with_l2(value, params)
 
@@ -113,7 +136,8 @@ class Stack:
         if l2:
             for key in self._penalized:
                 # In the weights' memory order, where this is a view.
-                w = array_namespace(loss).reshape(params[key].T, (-1,))
+                w = params[key].T if params[key].ndim == 2 else params[key]
+                w = array_namespace(loss).reshape(w, (-1,))
                 loss = loss + 0.5 * l2 * (w @ w)
         return loss
 
@@ -125,6 +149,45 @@ class Stack:
             for key in self._penalized:
                 gradient[key] += factor * params[key]
         return gradient
+
+    def tails(
+        self, params: Params, x: Array, target: Array
+    ) -> list[tuple[list[str], Callable[[Params], Array]]]:
+        """Return for each layer that has parameters their keys, and the loss as a function of them.
+
+        What lies before the layer is computed once.
+        """
+        found = []
+        for i, layer, names in self._layers:
+            if names:
+                found.append(([key for _, key in names], self._tail(i, params, x, target)))
+            p = {name: params[key] for name, key in names}
+            x, _ = layer.forward(p, x)
+        return found
+
+    def tolerances(
+        self, keys: list[str], loss: float, eps: float
+    ) -> list[tuple[str, float | None]]:
+        """Return the keys of a layer's parameters, each with how far off 0 it may be.
+
+        None where the gradient is no 0. A bias before a normalization by the batch moves nothing:
+        what its differences show is rounding, some eps · loss over a step of eps^(1/3).
+        """
+        pairs = zip(self.definition.layers[1:], self.definition.keys, strict=False)
+        idle = {names["b"] for after, names in pairs if after.centers and "b" in names}
+        tolerance = eps**0.5 * max(1.0, abs(loss))
+        return [(key, tolerance if key in idle else None) for key in keys]
+
+    def _tail(
+        self, first: int, params: Params, x: Array, target: Array
+    ) -> Callable[[Params], Array]:
+        def loss(moved: Params) -> Array:
+            every, z = {**params, **moved}, x
+            for _, layer, names in self._layers[first:]:
+                z, _ = layer.forward({name: every[key] for name, key in names}, z)
+            return self.with_l2(self.definition.output.loss(z, target)[0], every)
+
+        return loss
 
     # --- numerical gradients by the structure of affine layers -----------------------------------
 

@@ -14,9 +14,10 @@ except ModuleNotFoundError as error:
 
 from .canvas import figure_of, new_figure
 from .curves import loss_figure, plot_loss, plot_losses, plot_times, title_of
-from .nets import plot_confusion, plot_gradient_check, plot_mistakes, plot_weights
+from .nets import plot_confusion, plot_filters, plot_gradient_check, plot_mistakes, plot_weights
 
 __all__ = [
-    "figure_of", "loss_figure", "new_figure", "plot_confusion", "plot_gradient_check", "plot_loss",
-    "plot_losses", "plot_mistakes", "plot_times", "plot_weights", "title_of",
+    "figure_of", "loss_figure", "new_figure", "plot_confusion", "plot_filters",
+    "plot_gradient_check", "plot_loss", "plot_losses", "plot_mistakes", "plot_times",
+    "plot_weights", "title_of",
 ]  # fmt: skip

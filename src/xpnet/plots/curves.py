@@ -322,12 +322,15 @@ def _bins(n: int) -> tuple[int, np.ndarray, np.ndarray]:
 def title_of(settings: Mapping[str, Any]) -> str:
     """Return what was trained, as far as the settings of a history say so."""
     s = settings
-    if not {"layer_sizes", "activation", "optimizer", "learning_rate", "batch_size"} <= s.keys():
+    if not {"optimizer", "learning_rate", "batch_size"} <= s.keys():
         return "Loss of each step"
+    net = "a net of layers"
+    if {"layer_sizes", "activation"} <= s.keys():
+        net = f"{'-'.join(map(str, s['layer_sizes']))} ({s['activation']})"
     dataset = f" on {s['dataset']}" if "dataset" in s else ""
     numerical = ", numerical gradient" if s.get("gradient") == "numerical" else ""
     return (
-        f"Loss of {'-'.join(map(str, s['layer_sizes']))} ({s['activation']}){dataset}: "
+        f"Loss of {net}{dataset}: "
         f"{s['optimizer']['name']}, learning rate {s['learning_rate']}, "
         f"batch {s['batch_size']}{numerical}"
     )

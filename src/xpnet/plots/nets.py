@@ -20,6 +20,10 @@ from .lettering import drawable, label_ticks, shortened, write
 class BatchLike(Protocol):
     """What a picture takes of a net's checks."""
 
+    @property
+    def outputs(self) -> int:
+        """The numbers in a row of the net's output."""
+
     def checked_target(self, t: Array, n: int, *, read: bool = False) -> Array:
         """Return the target of n rows as class indices or as rows, or raise."""
 
@@ -31,8 +35,8 @@ class NetLike(Protocol):
     placement: Placement
 
     @property
-    def layer_sizes(self) -> tuple[int, ...]:
-        """The number of inputs, and of the outputs of each layer."""
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one row of x."""
 
     @property
     def output(self) -> Output:
@@ -161,7 +165,7 @@ def plot_weights(
     """
     limit = positive_integer(limit, "limit")
     rows, columns = _image_shape(net, shape)
-    units = net.layer_sizes[1]
+    units = _first_weights(net, 2).shape[1]
     weights = net.placement.to_host(net.params["W1"][:, : min(limit, units)]).astype(np.float64)
     images = weights.T.reshape(-1, rows, columns)
 
@@ -178,6 +182,70 @@ def plot_weights(
     bar.ax.tick_params(labelsize=size)
     of = f"the {units:,}" if units <= limit else f"{limit:,} of {units:,}"
     entitle(ax, f"First layer: weights of {of} units")
+    return ax
+
+
+def plot_filters(
+    net: NetLike, ax: Axes | None = None, *, before: Array | None = None, limit: int = 64
+) -> Axes:
+    """Draw the filters of the first convolution as images, of each its channels side by side.
+
+    Parameters
+    ----------
+    net : Network
+        Its first layer with weights is a convolution.
+    ax : matplotlib.axes.Axes, optional
+        None makes a figure of 8 × 4 inches.
+    before : array, (filters, channels, height, width), optional
+        The filters before training, drawn at the left, on the same scale as those of now.
+    limit : int
+        Draw the first so many filters.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        The first weights are no filters, or `before` has another shape; or `limit` is below 1.
+
+    Examples
+    --------
+    >>> import xpnet
+    >>> from xpnet.layers import Affine, Convolution
+    >>> from xpnet.plots import plot_filters
+    >>> net = xpnet.Network([Convolution(6, 5), Affine(3)], input_shape=(1, 8, 8), seed=0)
+    >>> ax = plot_filters(net)
+    >>> ax.get_title()
+    'First convolution: 6 filters'
+    """
+    limit = positive_integer(limit, "limit")
+    times = [_first_weights(net, 4)]
+    if before is not None:
+        times.insert(0, np.asarray(before))
+        if times[0].shape != times[1].shape:
+            raise ValueError(f"before has shape {times[0].shape}, the filters {times[1].shape}")
+    count, channels, rows, columns = times[-1].shape
+    shown = min(limit, count)
+    across = channels * max(1, math.ceil(math.sqrt(shown / channels)))
+    tiles = [_tiled(w[:shown].reshape(-1, rows, columns), across)[0] for w in times]
+    gap = np.full((tiles[0].shape[0], columns), np.nan)
+    picture = np.concatenate([tiles[0], *(part for t in tiles[1:] for part in (gap, t))], axis=1)
+
+    ax = axes_or_new(ax, 8, 4)
+    size, _ = lettering_of(ax)
+    largest = float(np.nanmax(np.abs(picture), initial=0.0)) or 1.0
+    drawn = ax.imshow(picture, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
+    ax.set_axis_off()
+    bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.6, pad=0.02)
+    bar.ax.tick_params(labelsize=size)
+    of = f"{count:,} filters" if shown == count else f"{shown:,} of {count:,} filters"
+    entitle(ax, f"First convolution: {of}")
+    starts = np.cumsum([0, tiles[0].shape[1] + columns])
+    for start, when in zip(starts, ("before", "after") if before is not None else (), strict=False):
+        middle, below = start + (tiles[0].shape[1] - 1) / 2, picture.shape[0] - 1.2
+        ax.text(middle, below, f"{when} training", ha="center", va="top", fontsize=size)
     return ax
 
 
@@ -315,6 +383,15 @@ def plot_gradient_check(report: ReportLike, ax: Axes | None = None) -> Axes:
 # --- what the pictures ask of a net ----------------------------------------------------------
 
 
+def _first_weights(net: NetLike, ndim: int) -> np.ndarray:
+    """Return the first weights on the host, or raise where they have other dimensions."""
+    weights = net.placement.to_host(net.params["W1"])
+    if weights.ndim != ndim:
+        kind, other = ("rows", "plot_weights") if ndim == 4 else ("images", "plot_filters")
+        raise ValueError(f"the net's first weights are for {kind}: {other} draws them")
+    return np.asarray(weights, dtype=np.float64)
+
+
 def _class_names(net: NetLike, names: Sequence[str] | None) -> list[str]:
     """Return a name for each class, or raise where the net predicts none."""
     if net.output.name != "softmax":
@@ -322,7 +399,7 @@ def _class_names(net: NetLike, names: Sequence[str] | None) -> list[str]:
             f"the net must have output 'softmax', whose predictions are classes, not "
             f"{net.output.name!r}"
         )
-    classes = net.layer_sizes[-1]
+    classes = net.batch.outputs
     if names is None:
         return [str(i) for i in range(classes)]
     if isinstance(names, str) or len(names) != classes:
@@ -342,7 +419,9 @@ def _predicted(net: NetLike, x: Array, t: Array) -> tuple[np.ndarray, np.ndarray
 
 def _image_shape(net: NetLike, shape: tuple[int, int] | None) -> tuple[int, int]:
     """Return rows and columns of the images that the inputs are, or raise."""
-    inputs = net.layer_sizes[0]
+    inputs = math.prod(net.input_shape)
+    if shape is None and len(net.input_shape) == 3 and net.input_shape[0] == 1:
+        return net.input_shape[1], net.input_shape[2]
     if shape is None:
         side = math.isqrt(inputs)
         if side * side != inputs:

@@ -70,6 +70,48 @@ class Masks:
         self._bits.state = state
 
 
+class Shifts:
+    """By how much each image of a batch is moved, for one batch after the other.
+
+    The stream is independent of the batch order's and of dropout's, which have the same seed.
+
+    Parameters
+    ----------
+    batch_size : int
+    most : int
+        In each direction.
+    seed : int, optional
+        None draws anew each time.
+
+    Examples
+    --------
+    >>> shifts = Shifts(2, 1, seed=0)
+    >>> shifts.take(3).shape
+    (3, 2, 2)
+    """
+
+    def __init__(self, batch_size: int, most: int, seed: int | None) -> None:
+        self._batch_size, self.most = batch_size, most
+        self._bits: np.random.BitGenerator = np.random.PCG64(
+            np.random.SeedSequence(seed, spawn_key=(2,))
+        )
+
+    def take(self, count: int) -> np.ndarray:
+        """Return the offsets of the next batches, (count, batch_size, 2)."""
+        drawn = self._bits.random_raw(count * self._batch_size * 2)
+        # 2⁶⁴ is no multiple of the number of offsets, by a share that nobody can measure.
+        offsets = (drawn % np.uint64(2 * self.most + 1)).astype(np.int64) - self.most
+        return offsets.reshape(count, self._batch_size, 2)
+
+    def state(self) -> dict[str, Any]:
+        """Return where the stream is, as what JSON can hold."""
+        return dict(self._bits.state)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` has returned."""
+        self._bits.state = state
+
+
 class Batches:
     """Row numbers of one batch after the other, from shuffled passes over n rows.
 
@@ -84,7 +126,8 @@ class Batches:
         A pass ends with a batch, which takes the rows that it lacks from the pass's beginning.
         False: from the next pass.
     masks : Masks, optional
-        Where they go on is part of the state.
+    shifts : Shifts, optional
+        Where these go on is part of the state.
 
     Examples
     --------
@@ -97,9 +140,9 @@ class Batches:
     def __init__(
         self, n: int, batch_size: int, seed: int | None, *,
         shuffle: bool | Callable[[], np.ndarray] = True, whole_epochs: bool = False,
-        masks: Masks | None = None,
+        masks: Masks | None = None, shifts: Shifts | None = None,
     ) -> None:  # fmt: skip
-        self.masks = masks
+        self.masks, self.shifts = masks, shifts
         self._n, self._batch_size, self._shuffle = n, batch_size, shuffle
         self._lacking = -n % batch_size if whole_epochs else 0
         self._rng = np.random.default_rng(seed)
@@ -120,8 +163,9 @@ class Batches:
 
     def state(self) -> dict[str, Any]:
         """Return where the order is, as what JSON can hold."""
-        masks = {} if self.masks is None else {"masks": self.masks.state()}
-        return {"pass": self._start, "position": self._position, **masks}
+        drawn = {"masks": self.masks, "shifts": self.shifts}
+        others = {name: stream.state() for name, stream in drawn.items() if stream is not None}
+        return {"pass": self._start, "position": self._position, **others}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` has returned."""
@@ -130,6 +174,8 @@ class Batches:
         self._position = int(state["position"])
         if self.masks is not None:
             self.masks.restore(state["masks"])
+        if self.shifts is not None:
+            self.shifts.restore(state["shifts"])
 
     def _new_pass(self) -> None:
         self._start = self._rng.bit_generator.state

@@ -233,7 +233,7 @@ class Resumable:
         self, net: Network, slots: Slots, order: Batches, history: History, callbacks: Sequence[Any]
     ) -> None:
         self.net, self.order, self.history = net, order, history
-        self.tree = {"params": net.params, "slots": slots}
+        self.tree = {"params": net.params, "slots": slots, "state": net.state}
         self.callbacks = [c for c in callbacks if hasattr(c, "state") and hasattr(c, "restore")]
         self.checkpoints: Checkpoints | None = None
 

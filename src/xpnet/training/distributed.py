@@ -86,6 +86,9 @@ class OneProcess:
         """Return the sum over the ranks, (K,) in float64: the same bits on each."""
         return values
 
+    def average(self, state: Params) -> None:
+        """Make of the ranks' running statistics their mean, in place."""
+
     def agree(self, reason: Reason | None) -> Reason | None:
         """Return the reason to stop of the first rank that has one, None where none has."""
         return reason
@@ -118,7 +121,10 @@ class Group(OneProcess):
         for key, p in params.items():
             start, end = end, end + math.prod(p.shape)
             part = flat[start:end]
-            views[key] = part if p.ndim == 1 else here.xp.reshape(part, p.shape[::-1]).T
+            if p.ndim == 2:  # as `Network.placed` lays them
+                views[key] = here.xp.reshape(part, p.shape[::-1]).T
+            else:
+                views[key] = here.xp.reshape(part, p.shape)
         all_reduce = self._watched(self._dist.all_reduce)
 
         def reduce(gradient: Params) -> Params:
@@ -132,6 +138,15 @@ class Group(OneProcess):
     def add_up(self, values: np.ndarray) -> np.ndarray:
         """Return the sum over the ranks, (K,) in float64: the same bits on each."""
         return self._on_host(self._dist.all_reduce, np.array(values, dtype=np.float64))
+
+    def average(self, state: Params) -> None:
+        """Make of the ranks' running statistics their mean, in place."""
+        for key, s in state.items():
+            here = placement_of(s)
+            mean = self.add_up(here.to_host(s)) / self.size
+            # In place where arrays are mutable: a step may be recorded with these very arrays.
+            state[key] *= 0.0
+            state[key] += here.floats(mean)
 
     def agree(self, reason: Reason | None) -> Reason | None:
         """Return the reason to stop of the first rank that has one, None where none has."""

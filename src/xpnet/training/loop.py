@@ -80,7 +80,8 @@ def fit(
     batch_size : int
         At most n.
     optimizer : str or Optimizer
-        "sgd", "momentum", "nesterov", "adam", "adamw", or one of `xpnet.optimizers`.
+        "sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop", or one of
+        `xpnet.optimizers`, such as ``Clipped("adam", norm=1.0)``.
     learning_rate : float or callable
         A number, or a schedule: from an array of step numbers, counted from 0, to rates.
     gradient : str

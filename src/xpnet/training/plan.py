@@ -16,7 +16,7 @@ from .._version import __version__
 from ..arrays import Array
 from ..network.net import Network
 from ..optimizers import OPTIMIZERS, Constant, Optimizer
-from .blocks import Masks
+from .blocks import Masks, Shifts
 from .checkpoint import Checkpoint
 from .sources import Source, checked_validation, source_of
 
@@ -91,6 +91,7 @@ class Plan:
         put("batch_size", checks.positive_integer(self.batch_size, "batch_size"))
         if self.batch_size > n:
             raise ValueError(f"batch_size is {self.batch_size}, more than the {n} rows of x")
+        self.net.definition.refuse_rows(self.batch_size, "the batch_size makes a batch")
         put("total", _total_steps(steps, epochs, n, self.batch_size))
         if not isinstance(self.optimizer, Optimizer):
             put("optimizer", checks.known(OPTIMIZERS, self.optimizer, "optimizer")())
@@ -136,6 +137,11 @@ class Plan:
         rate = float(rates[0]) if (rates == rates[0]).all() else rates
         return Masks(self.batch_size, rates.size, rate, self.seed)
 
+    def shifts(self) -> Shifts | None:
+        """Return by how much images are moved, None where they are not."""
+        most = self.net.definition.shift
+        return Shifts(self.batch_size, most, self.seed) if most else None
+
     def settings(self) -> dict[str, Any]:
         """Return what was asked for, as the history records it."""
         described = self.net.definition.describe()
@@ -145,7 +151,7 @@ class Plan:
             "rows": self.rows, "steps": self.total, "batch_size": self.batch_size,
             "shuffle": "own" if callable(self.shuffle) else self.shuffle,
             "whole_epochs": self.whole_epochs,
-            "optimizer": {"name": type(self.optimizer).__name__, **_fields(self.optimizer)},
+            "optimizer": _fields(self.optimizer),
             "learning_rate": _described(self.learning_rate),
             "gradient": self.gradient, "dropout": self.dropout, "seed": self.seed,
         }  # fmt: skip
@@ -223,12 +229,18 @@ def _total_steps(steps: int | None, epochs: int | None, n: int, batch_size: int)
     raise ValueError(f"give steps or epochs, one of the two; {given} was given")
 
 
-def _fields(rule: Any) -> dict[str, Any]:
-    if not is_dataclass(rule):
-        return {}
-    values = {f.name: getattr(rule, f.name) for f in fields(rule)}
-    plain = (bool, int, float, str, type(None))
-    return {name: v if isinstance(v, plain) else repr(v) for name, v in values.items()}
+def _fields(rule: Optimizer) -> dict[str, Any]:
+    """Return an optimizer's name and numbers, those of an optimizer within it among them."""
+    described: dict[str, Any] = {"name": type(rule).__name__}
+    whole: Any = rule  # to mypy no optimizer is a dataclass
+    names = [f.name for f in fields(whole)] if is_dataclass(whole) else []
+    for name in names:
+        value = getattr(rule, name)
+        if isinstance(value, Optimizer):
+            value = _fields(value)
+        plain = isinstance(value, (bool, int, float, str, dict, type(None)))
+        described[name] = value if plain else repr(value)
+    return described
 
 
 def _described(schedule: Any) -> Any:

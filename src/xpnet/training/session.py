@@ -106,7 +106,7 @@ class Session:
         self._steps_before: int = self._optimizer_state.setdefault("steps", 0)
         self._order = Batches(
             plan.rows, plan.batch_size, plan.seed, shuffle=plan.shuffle,
-            whole_epochs=plan.whole_epochs, masks=plan.masks(),
+            whole_epochs=plan.whole_epochs, masks=plan.masks(), shifts=plan.shifts(),
         )  # fmt: skip
         self._resumable = Resumable(net, slots, self._order, self.history, self._callbacks)
         self._group.begin(self._resumable, watch.checkpoint)
@@ -120,7 +120,7 @@ class Session:
         self._runner = net.placement.runner(
             step, self._resumable.tree, plan.source.data, recordable=not distributed
         )
-        self._params_before: Params = {}
+        self._before: list[tuple[Params, Params]] = [(net.params, {}), (net.state, {})]
 
     def _joined(self, distributed: bool) -> OneProcess:
         """Return the group of ranks that this process is one of, or raise."""
@@ -134,6 +134,8 @@ class Session:
         group = join(plan.net.placement) if distributed else OneProcess()
         if plan.batch_size < group.size:
             raise ValueError(f"batch_size is {plan.batch_size}, less than the {group.size} ranks")
+        least = plan.batch_size // group.size
+        plan.net.definition.refuse_rows(least, "the batch_size makes for a rank a batch")
         return group
 
     @contextmanager
@@ -162,8 +164,9 @@ class Session:
         while done < self.plan.total and self.history.reason is None:
             end = min(self.plan.total, *(done + length(done) for length in lengths))
             inputs = self.plan.source.inputs(self._order.take(end - done)[:, self._share])
-            if masks is not None:
-                inputs = (*inputs, masks.take(end - done)[:, self._share])
+            for drawn in (self._order.shifts, masks):
+                if drawn is not None:
+                    inputs = (*inputs, drawn.take(end - done)[:, self._share])
             yield Block(np.arange(done, end), inputs, self._order.state())
             done = end
 
@@ -191,9 +194,11 @@ class Session:
         """Compute the steps of a block on the device; return their losses."""
         net = self.plan.net
         coefficients = self.plan.coefficients(self._steps_before + block.steps)
-        for key, p in net.params.items():
-            self._params_before[key] = net.placement.copy(p, self._params_before.get(key))
+        for tree, before in self._before:
+            for key, p in tree.items():
+                before[key] = net.placement.copy(p, before.get(key))
         losses = net.placement.to_host(self._runner(block.inputs, coefficients))
+        self._group.average(net.state)
         return self._group.add_up(self._weight * losses)
 
     def report(self, block: Block, losses: np.ndarray) -> bool:
@@ -229,7 +234,8 @@ class Session:
         if np.isfinite(losses).all():
             self._optimizer_state["steps"] = self._steps_before + history.steps
             return
-        self.plan.net.params.update(self._params_before)
+        for tree, before in self._before:
+            tree.update(before)
         self._optimizer_state.clear()  # what the optimizer remembers is of no use either
         bad = done + int(np.flatnonzero(~np.isfinite(losses))[0])
         history.truncate(bad + 1)

@@ -194,5 +194,5 @@ def evaluate(net: Network, x: Any, t: Any) -> tuple[float, float | None]:
         right = math.fsum(share * right for share, _, right in parts if right is not None)
         return loss, None if net.output.correct is None else right
     to_host = net.placement.to_host
-    loss = float(to_host(net.loss(x, t)))
+    loss = float(to_host(net.loss(x, t, training=False)))
     return loss, None if net.output.correct is None else float(to_host(net.accuracy(x, t)))

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..arrays import Array, Params
 from ..backend.placement import Arrays, Step
+from ..layers.windows import shifted
 from ..network.net import Network
 from ..optimizers import Optimizer
 from .blocks import Masks
@@ -28,10 +29,11 @@ def make_step(
 
     It is one function of arrays, written once; how many of them run, and whether they are
     looped, compiled or captured, is the backend's affair. Where there are `masks`, the last of
-    its inputs are theirs. Where each of several ranks computes a part of the batch, `weight` is
+    its inputs are theirs; those before are the offsets of images, where the net begins
+    with a `Shift`. Where each of several ranks computes a part of the batch, `weight` is
     the part's size, and `reduce` adds the gradients up.
     """
-    target_rows = net.batch.target_rows
+    target_rows, shift = net.batch.target_rows, net.definition.shift
     scale_of_masks = None if masks is None else masks.scale
     if isinstance(scale_of_masks, np.ndarray):  # not one number, but one for each unit
         scale_of_masks = net.placement.floats(scale_of_masks)
@@ -40,10 +42,16 @@ def make_step(
         state: dict[str, Any], data: Arrays, inputs: Arrays, numbers: Sequence[Any]
     ) -> Array:
         params, more = state["params"], {}
+        if net.state:
+            more["state"] = state["state"]
         if masks is not None:
             inputs, kept = inputs[:-1], inputs[-1]
             more["masks"] = net.masks(kept, scale_of_masks)
+        if shift:
+            inputs, offsets = inputs[:-1], inputs[-1]
         x, t, *weights = source.batch(data, inputs)
+        if shift:
+            x = shifted(x, offsets, shift)
         scale = weight * numbers[0] if optimizer.folds_rate else weight
         loss, gradient = compute(params, x, target_rows(t), scale, *weights, **more)
         optimizer.update(params, reduce(gradient), state["slots"], numbers)

@@ -1,84 +1,18 @@
-"""Layers: frozen objects, and pure functions of arrays: each with its backward under its forward.
-
-A layer knows neither its parameters' names in a net nor their values: it is handed a dict of its
-own, ``{"W": ..., "b": ...}``. What `forward` keeps is what `gradient` and `pull` need, and nothing
-else is remembered. Arrays that a layer is handed are not written to, but for the gradient `d`
-that `pull` is handed: it is the caller's temporary.
-"""
+"""Layers of rows of numbers: affine, activations, dropout; backward under forward."""
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .arrays import Array, Host, Params, array_namespace
-from .checks import below_one, finite_number, known, positive_integer
-from .functions import ACTIVATIONS, Activation
-
-Shape = tuple[int, ...]
-
-# Standard deviation of the first weights, from a unit's inputs and a layer's outputs.
-WEIGHT_INITS: dict[str, Callable[[int, int], float]] = {
-    "xavier": lambda n_in, n_out: (2.0 / (n_in + n_out)) ** 0.5,
-    "he": lambda n_in, n_out: (2.0 / n_in) ** 0.5,
-}
-
-
-class Layer(abc.ABC):
-    """One step on the way from the input to the logits; subclass it to write your own.
-
-    Attributes
-    ----------
-    penalized : tuple of str
-        The parameters whose squares an L2 term sums up.
-    rate : float
-        Above 0 for a layer whose outputs are dropped with this probability while training:
-        `forward` is then given a mask.
-    """
-
-    penalized: ClassVar[tuple[str, ...]] = ()
-    rate: float = 0.0
-
-    @abc.abstractmethod
-    def shapes(self, inputs: Shape) -> tuple[dict[str, Shape], Shape]:
-        """Return the shapes of the parameters by name, and that of the output.
-
-        Parameters
-        ----------
-        inputs : tuple of int
-            The shape of the input, without the batch, as all shapes here.
-        """
-
-    def first(self, inputs: Shape, rng: np.random.Generator) -> dict[str, Host]:
-        """Return the values with which the parameters begin, drawn on the host in float64."""
-        return {}
-
-    @abc.abstractmethod
-    def forward(self, p: Params, x: Array, mask: Array | None = None) -> tuple[Array, Any]:
-        """Return the output for a batch, and what the way back needs.
-
-        Parameters
-        ----------
-        p : dict of arrays
-            The layer's own parameters.
-        x : array, (n, ...)
-        mask : array, of the output's shape, optional
-            What the output is multiplied by: dropout's.
-        """
-
-    def gradient(self, p: Params, kept: Any, d: Array) -> Params:
-        """Return the loss's gradient with respect to the parameters; `d` is that of the output."""
-        return {}
-
-    @abc.abstractmethod
-    def pull(self, p: Params, kept: Any, d: Array) -> Array:
-        """Return the loss's gradient with respect to the input; may write to `d`."""
+from ..arrays import Array, Host, Params, array_namespace
+from ..checks import below_one, positive_integer
+from ..functions import Activation
+from .base import Layer, Shape, checked_weight_init, first_weights
 
 
 @dataclass(frozen=True)
@@ -103,12 +37,13 @@ class Affine(Layer):
     """
 
     units: int
+    _: KW_ONLY
     weight_init: str | float = "xavier"
     by_columns: bool = dataclasses.field(default=False, repr=False)
     penalized: ClassVar[tuple[str, ...]] = ("W",)
 
     def __post_init__(self) -> None:
-        positive_integer(self.units, "units")
+        object.__setattr__(self, "units", positive_integer(self.units, "units"))
         checked_weight_init(self.weight_init)
 
     def shapes(self, inputs: Shape) -> tuple[dict[str, Shape], Shape]:
@@ -118,11 +53,8 @@ class Affine(Layer):
     def first(self, inputs: Shape, rng: np.random.Generator) -> dict[str, Host]:
         """Return the values with which W and b begin."""
         shape = math.prod(inputs), self.units
-        if isinstance(self.weight_init, str):
-            deviation = WEIGHT_INITS[self.weight_init](*shape)
-        else:
-            deviation = self.weight_init
-        return {"W": rng.standard_normal(shape) * deviation, "b": np.zeros(self.units)}
+        weights = first_weights(shape, self.weight_init, *shape, rng)
+        return {"W": weights, "b": np.zeros(self.units)}
 
     def forward(self, p: Params, x: Array, mask: Array | None = None) -> tuple[Array, Any]:
         """Return x W + b."""
@@ -143,9 +75,10 @@ class Affine(Layer):
     def pull(self, p: Params, kept: Any, d: Array) -> Array:
         """Return d Wᵀ."""
         w, shape = p["W"].T, kept[1]
+        if shape is not None:  # in memory as images lie, see `windows`
+            return array_namespace(d).reshape((p["W"] @ d.T).T, shape)
         # A product with one column is slow in BLAS, and slowest in NumPy's.
-        d = d @ w if w.shape[0] > 1 else d * w
-        return d if shape is None else array_namespace(d).reshape(d, shape)
+        return d @ w if w.shape[0] > 1 else d * w
 
 
 @dataclass(frozen=True)
@@ -158,6 +91,7 @@ class Elementwise(Layer):
 
     Examples
     --------
+    >>> from xpnet.functions import ACTIVATIONS
     >>> Elementwise(ACTIVATIONS["relu"]).shapes((100,))
     ({}, (100,))
     """
@@ -221,28 +155,26 @@ class Dropout(Layer):
         return d
 
 
-# One row is all that a kind of layer needs: files name it so, and the tests read the table.
-# Activations are layers too, by the names of their own table.
-LAYERS: dict[str, type[Layer]] = {"Affine": Affine, "Dropout": Dropout}
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """Rows of numbers from images, (n, channels · height · width).
 
+    `Affine` does the same by itself; this is for layers of your own that want rows.
 
-def layer_of(entry: Any) -> Layer:
-    """Return an entry of a net's list as a layer: a layer, an activation, or the name of one."""
-    if isinstance(entry, Layer):
-        return entry
-    if isinstance(entry, Activation):
-        return Elementwise(entry)
-    if isinstance(entry, str):
-        return Elementwise(known(ACTIVATIONS, entry, "activation"))
-    raise TypeError(
-        "every entry of layers must be a layer of xpnet.layers, an activation or its name, not "
-        f"{type(entry).__name__}"
-    )
+    Examples
+    --------
+    >>> Flatten().shapes((30, 12, 12))
+    ({}, (4320,))
+    """
 
+    def shapes(self, inputs: Shape) -> tuple[dict[str, Shape], Shape]:
+        """Return no parameters, and the shape of a row."""
+        return {}, (math.prod(inputs),)
 
-def checked_weight_init(weight_init: str | float) -> str | float:
-    """Return how weights begin, a name or a standard deviation as a float; or raise."""
-    if isinstance(weight_init, str):
-        known(WEIGHT_INITS, weight_init, "weight_init")
-        return weight_init
-    return finite_number(weight_init, "weight_init", minimum=0.0)
+    def forward(self, p: Params, x: Array, mask: Array | None = None) -> tuple[Array, Any]:
+        """Return the same numbers in rows."""
+        return array_namespace(x).reshape(x, (x.shape[0], -1)), x.shape
+
+    def pull(self, p: Params, kept: Any, d: Array) -> Array:
+        """Return the gradient in the shape that the input had."""
+        return array_namespace(d).reshape(d, kept)
