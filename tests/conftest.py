@@ -159,6 +159,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("lib", names, indirect=True)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "sessions(name, ...): backends in whose sessions a test runs that takes no `lib`; without "
+        "it, in NumPy's alone",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run what says nothing of the array library once, not in the session of each backend."""
+    asked = config.getoption("--backend")
+    if not asked:
+        return
+
+    def belongs(item: pytest.Item) -> bool:
+        if {"lib", "there"} & set(getattr(item, "fixturenames", ())):
+            return True
+        mark = item.get_closest_marker("sessions")
+        return bool(set(mark.args if mark else ("numpy",)) & set(asked))
+
+    left_out = [item for item in items if not belongs(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if belongs(item)]
+
+
 def _lib(request: pytest.FixtureRequest) -> Iterator[Lib]:
     lib = Lib(request.param, **_spec(request.param))
     lib.full = lib.full or request.config.getoption("--gradient-table") == "full"

@@ -137,6 +137,7 @@ def test_the_devices_of_a_report_can_be_asked_for(lib):
         assert here.device_info() == info
 
 
+@pytest.mark.sessions("jax")
 def test_float64_that_is_not_is_refused(monkeypatch):
     """JAX makes float32 of float64 unless told otherwise; nobody must get that unasked."""
     jax = pytest.importorskip("jax")

@@ -231,12 +231,10 @@ def test_train_runs_on_every_backend(run, tmp_path, lib):
     np.testing.assert_allclose(single["loss"], double["loss"], rtol=1e-4)
 
 
+@pytest.mark.sessions("jax")
 @pytest.mark.skipif(find_spec("jax") is None, reason="jax is not installed")
-def test_float64_needs_no_variable_on_jax(images, tmp_path, request):
+def test_float64_needs_no_variable_on_jax(images, tmp_path):
     """`--dtype float64` alone must be enough, though JAX reads its setting at import."""
-    asked = request.config.getoption("--backend")
-    if asked and "jax" not in asked:
-        pytest.skip("runs in jax's session")
     clean = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
     done = subprocess.run(
         [sys.executable, "-m", "xpnet", "train", "--dataset", str(images), "--backend", "jax",

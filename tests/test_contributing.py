@@ -114,11 +114,9 @@ def run(folder, *arguments):
 
 @pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_file_is_all_that_a_row_needs(pytestconfig, tmp_path, kind, right):
+def test_one_file_is_all_that_a_row_needs(tmp_path, kind, right):
     """A table that is not the only place: the row would be missing in the nets, on the command
     line or in the tests. And tests that read the table, and let a wrong row pass."""
-    if "numpy" not in (pytestconfig.getoption("--backend") or ["numpy"]):
-        pytest.skip("once is enough: in the session of NumPy")
     file, parts, (word, good, bad), program, test, name = KINDS[kind]
     path = copied(tmp_path) / file
     text = path.read_text(encoding="utf-8")
@@ -139,6 +137,7 @@ def test_one_file_is_all_that_a_row_needs(pytestconfig, tmp_path, kind, right):
     assert (tried.returncode == 0) is right, tried.stdout
 
 
+@pytest.mark.sessions("strict")
 def test_a_backend_is_one_file(tmp_path):
     """A backend that is known elsewhere too: another file must be all that a library needs."""
     pytest.importorskip("array_api_strict")

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import xpnet
-from xpnet import MLP, GradientCheckFailed, GradientReport, check_gradient
+from xpnet import MLP, GradientCheckFailed, GradientReport, Network, check_gradient
 from xpnet.functions import ACTIVATIONS, Activation
 from xpnet.gradients.noise import refuse_reduced_precision
+from xpnet.layers import Affine, AveragePool, Convolution, MaxPool
 from xpnet.losses import OUTPUTS
 
 # Every kind of net: what goes through them in turn misses none.
@@ -474,6 +475,51 @@ def test_a_million_parameters():
 # --- the report --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("layers", [
+    [Convolution(30, 5), "relu", MaxPool(2), Affine(100), "relu", Affine(10)],
+    [Convolution(8, 3, padding=1), "relu", AveragePool(2), Affine(10)],
+    [Convolution(6, 5, stride=2), "leaky_relu", Affine(20), "relu", Affine(10)],
+])  # fmt: skip
+def test_a_kink_under_every_empty_patch(layers):
+    """With biases of 0, ReLU's kink is where images are empty, and others are as near as one likes.
+
+    Their slopes drift from step to step, in float32 down to its rounding.
+    """
+    (x, t), _ = xpnet.load_mnist(flatten=False)
+    x, t = x[:50, None].astype(np.float32), t[:50]
+    net = Network(layers, input_shape=x.shape[1:], seed=0, dtype="float32")
+
+    def loss(b):
+        net.params["b1"][...] = b
+        return net.loss(x, t)
+
+    right = net.gradient(x, t)["b1"]
+    start = np.zeros_like(right)
+    reports = [check_gradient(loss, right, start, directions=count) for count in (None, 3)]
+    assert [report.verdict for report in reports if report.verdict == "failed"] == []
+    wrong = right.copy()
+    wrong[2] += 30.0
+    assert check_gradient(loss, wrong, start).verdict == "failed"
+    wrong = right + np.float32(0.05) * np.sign(right)
+    assert check_gradient(loss, wrong, start).verdict != "passed"
+
+
+@pytest.mark.parametrize("signs", [(1, -1), (1, 1, -2), (1, -1, 1, -1)])
+@pytest.mark.parametrize("convention", [0.0, 0.3, 1.0])
+def test_kinks_that_cancel_along_a_direction(signs, convention):
+    """Each entry's slope lies between its two, which the sum along a direction hides."""
+    signs = np.asarray(signs, dtype=float)
+    x = np.zeros(len(signs))
+    right = np.where(signs > 0, signs * convention, 0.0)
+
+    def f(v):
+        return np.sum(signs * np.maximum(v, 0.0))
+
+    for seed in range(5):
+        assert check_gradient(f, right, x, directions=2, seed=seed).verdict != "failed"
+    assert check_gradient(f, right + 2.5, x, directions=2).verdict == "failed"
+
+
 def failing_report():
     net, x, t = problem([7, 4, 3])
     wrong = net.gradient(x, t)
@@ -576,6 +622,7 @@ def test_nan_in_the_gradient_is_a_failure():
         assert report.causes == ("x: NaN or infinity",)
 
 
+@pytest.mark.sessions("strict")
 def test_reduced_precision_is_refused(monkeypatch):
     """TF32 keeps 10 bits: a check would measure its rounding, not the gradient."""
     xp = pytest.importorskip("array_api_strict", reason="its matrix product can be replaced")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.sessions("jax")
 HERE = Path(__file__).resolve().parent.parent
 
 

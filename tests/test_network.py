@@ -355,6 +355,7 @@ def test_wrong_labels(lib, output, form, value, message):
         xpnet.fit(net, x, t, steps=1, batch_size=2)
 
 
+@pytest.mark.sessions("strict")
 def test_device_of_arrays():
     """Arrays on another device of the same library."""
     strict = pytest.importorskip("array_api_strict", reason="the devices are virtual")

@@ -135,6 +135,7 @@ def test_an_error_names_the_library():
     assert caught.value.__notes__ == ["This was on numpy."]
 
 
+@pytest.mark.sessions("strict")
 def test_what_is_no_numpy_array():
     """A tensor that would be moved behind the back of who wrote the test."""
     strict = pytest.importorskip("array_api_strict")

@@ -63,6 +63,7 @@ def expected_skips():
     return reasons
 
 
+@pytest.mark.sessions("numpy", "strict")  # array_api_strict is among what scikit-learn tries
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks([MLPClassifier(max_iter=100), MLPRegressor(max_iter=100)])
 def test_scikit_learns_checks(estimator, check):

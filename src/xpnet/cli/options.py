@@ -139,6 +139,15 @@ training: list[click.Parameter] = [
     click.Option(["--optimizer"], type=click.Choice(list(OPTIMIZERS)), default="sgd"),
     click.Option(["--learning-rate"], default=0.1),
     click.Option(
+        ["--schedule"], type=click.Choice(["constant", "cosine", "step"]), default="constant",
+        help="Keep the learning rate, let it fall to 0 along half a cosine wave, or take a tenth "
+        "of it after each third of the run.",
+    ),
+    click.Option(
+        ["--warm-up"], type=click.IntRange(min=0), default=0, metavar="STEPS",
+        help="Let the learning rate rise from 0 over the first steps.",
+    ),
+    click.Option(
         ["--clip-norm"], type=float, metavar="NORM",
         help="Scale the gradient of a step down to this norm where it is longer.",
     ),

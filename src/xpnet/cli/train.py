@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -15,8 +15,9 @@ from ..backend import Placement, place
 from ..datasets.idx_sets import Split
 from ..network import Network
 from ..optimizers import Clipped, Optimizer
+from ..schedules import Constant, Cosine, StepDecay, WarmUp
 from ..training import Checkpoint, History, Log, NonFiniteLoss, distributed, fit
-from ..training.plan import Callback
+from ..training.plan import Callback, Schedule
 from ..training.sources import evaluate
 from . import inputs, options, runs
 from .errors import INTERRUPTED
@@ -25,7 +26,7 @@ from .tables import show
 _Test = tuple[Array, Array, tuple[int, int]]  # the shape of an image, too
 # The options that `fit` has under the same names.
 FIT = (
-    "steps", "epochs", "batch_size", "learning_rate", "gradient", "dropout", "seed",
+    "steps", "epochs", "batch_size", "gradient", "dropout", "seed",
 )  # fmt: skip
 
 
@@ -172,6 +173,7 @@ def _fit(run: _Run, net: Network, data: Split, validation: Split | None) -> Hist
                 given["checkpoint_errors"], run.resumes,
             ),
             distributed=distributed.launched(), optimizer=_optimizer(given),
+            learning_rate=_schedule(given, steps),
             **{name: given[name] for name in FIT},
         )  # fmt: skip
 
@@ -179,6 +181,18 @@ def _fit(run: _Run, net: Network, data: Split, validation: Split | None) -> Hist
 def _optimizer(given: dict[str, Any]) -> str | Optimizer:
     name, norm = given["optimizer"], given["clip_norm"]
     return name if norm is None else Clipped(name, norm)
+
+
+def _schedule(given: dict[str, Any], steps: int) -> float | Schedule:
+    rate, kind, warm_up = (given[name] for name in ("learning_rate", "schedule", "warm_up"))
+    if kind == "constant" and not warm_up:
+        return float(rate)
+    made: dict[str, Callable[[], Schedule]] = {
+        "constant": lambda: Constant(rate),
+        "cosine": lambda: Cosine(rate, steps),
+        "step": lambda: StepDecay(rate, math.ceil(steps / 3)),
+    }
+    return WarmUp(made[kind](), warm_up) if warm_up else made[kind]()
 
 
 @contextmanager

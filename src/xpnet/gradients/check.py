@@ -18,7 +18,7 @@ from .noise import refuse_reduced_precision
 from .report import Comparison, Entry, GradientReport, report_of
 from .sampling import MAX_BYTES, Argument, Sampler, on_host, placed_like
 from .slopes import find_slopes
-from .verdicts import FAILED, GRADIENT_ROUNDING, UNCLEAR, Slopes, Wanted
+from .verdicts import FAILED, GRADIENT_ROUNDING, KINK, PASSED, UNCLEAR, Slopes, Wanted
 
 
 def check_gradient(
@@ -292,12 +292,12 @@ def _directions(
     for failing in np.flatnonzero(slopes.verdict == FAILED):
         if not np.all(np.isfinite(gradient.values)):
             break
-        entry = _failing_entry(lines, signs[failing] * scale, gradient, options)
+        entry, kinked = _failing_entry(lines, signs[failing] * scale, gradient, options)
         if entry is not None:
             break
         # Where several entries have a kink, a gradient that is right for each of them may lie
-        # beside both slopes of a direction.
-        if np.isfinite(slopes.low[failing]):
+        # beside both slopes of a direction, which may be the same.
+        if kinked or np.isfinite(slopes.low[failing]):
             slopes.verdict[failing] = UNCLEAR
     return Comparison.of(given, slopes, lines.at, entry)
 
@@ -321,23 +321,28 @@ def directional(
 
 def _failing_entry(
     lines: EntryLines, direction: Host, gradient: Given, options: Options
-) -> Entry | None:
-    """Halve a failing direction until one entry is left; None where both halves pass."""
+) -> tuple[Entry | None, bool]:
+    """Halve a failing direction until one entry is left; None where neither half fails.
+
+    Also whether these halves say that it is right nevertheless: they pass, or show a kink.
+    """
     start, stop = 0, direction.size
     index = np.arange(stop).reshape(direction.shape)
     while True:
-        middle = (start + stop) // 2
+        middle, passed, kinked = (start + stop) // 2, True, False
         for half in ((start, middle), (middle, stop)) if stop - start > 1 else ((start, stop),):
             part = np.where((half[0] <= index) & (index < half[1]), direction, 0.0)
             slopes, given = directional(lines, part[None, ...], gradient, options)
             if slopes.verdict[0] == FAILED:
                 break
+            passed = passed and slopes.verdict[0] in (PASSED, KINK)
+            kinked = kinked or bool(np.isfinite(slopes.low[0]))
         else:
-            return None
+            return None, passed or kinked
         start, stop = half
         if stop - start == 1:
             break
     unit = float(direction.ravel()[start])
     at = tuple(map(int, np.unravel_index(start, direction.shape)))
     found = float(given[0]) / unit, float(slopes.slope[0]) / unit
-    return Entry(at, *found, abs(float(slopes.bound[0]) / unit))
+    return Entry(at, *found, abs(float(slopes.bound[0]) / unit)), False

@@ -72,6 +72,7 @@ class Level:
     steep: Host
     top: Host  # the size of the largest value
     inside: tuple[Host, Host]
+    corner: Host  # what the slope may be off by if the bends are those of a kink
     bound: Host = field(init=False)
     kinked: Host = field(init=False)
 
@@ -135,13 +136,14 @@ def measured(lines: Lines, which: Host, h: Host, side: Host) -> Level:
     apart = np.abs(slope) + SAFETY * noise / h
     steep = (truncation > 0.1 * apart) & (np.abs(slope) > 1.2 * (np.abs(slope) - truncation))
     inside = np.isfinite(g[0]) | np.isfinite(g[2]), np.isfinite(g[1]) | np.isfinite(g[3])
-    level = Level(
-        which, h, slope, truncation, rounding, bends, ends, finite, flat, even, grown, steep,
-        np.fmax(size, np.abs(value)), inside,
-    )  # fmt: skip
     # A smooth function's bend halves with the step, a kink's stays.
     doubt = SAFETY * 6.0 * noise / h
     near, far = np.abs(bends[1]), np.abs(bends[0])
+    corner = np.where(both & (near > 0.6 * far), 0.5 * near, 0.0)
+    level = Level(
+        which, h, slope, truncation, rounding, bends, ends, finite, flat, even, grown, steep,
+        np.fmax(size, np.abs(value)), inside, corner,
+    )  # fmt: skip
     level.kinked = both & finite & (near > 0.55 * far + doubt) & (near < 1.4 * far + doubt)
     return level
 

@@ -138,4 +138,5 @@ def _rounding(lines: Lines, level: Level) -> Host:
 def _shows(level: Level, given: Host, doubt: Host) -> Host:
     """Whether a level shows that a gradient is wrong."""
     gap = np.abs(given - level.slope)
+    doubt = doubt + level.corner
     return np.asarray(level.finite & ~level.kinked & (gap > level.bound + doubt))
