@@ -85,7 +85,8 @@ def nightly(session: nox.Session, backend: str) -> None:
     install(session, backend)
     session.run(
         *("pytest", "tests/test_properties.py", "tests/test_dual_numbers.py"),
-        *("tests/test_gradient_cases.py", "tests/test_own_functions.py", "--backend", backend),
+        *("tests/test_gradient_cases.py", "tests/test_own_functions.py"),
+        *("tests/test_layers.py", "tests/test_layers_against_torch.py", "--backend", backend),
         *("--hypothesis-profile", "nightly", "--hypothesis-show-statistics"),
         *("--gradient-table", "full", *session.posargs),
     )

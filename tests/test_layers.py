@@ -88,9 +88,23 @@ def test_every_layer_is_here():
         assert issubclass(kind, Layer)
 
 
+# Each row differences a net hundreds of times. JAX compiles every shape, and the others of these
+# are the libraries that are tried in full in other clothes: they get a net with most of the layers.
+DEAR, ENOUGH = {"jax", "strict-device1", "strict-flags"}, {"Affine", "a convolutional net"}
+
+
+@pytest.fixture
+def dear(lib, name):
+    """A library on which each net costs; `--gradient-table full` tries all of them there too."""
+    if lib.name in DEAR and not lib.full and name not in ENOUGH:
+        pytest.skip("tried by the nightly session")
+    return lib
+
+
 @pytest.mark.parametrize("name", NETS)
-def test_gradients_against_central_differences(lib, name):
+def test_gradients_against_central_differences(dear, name):
     """A backward pass that does not belong to its forward pass, dropout's masks included."""
+    lib = dear
     net = made(lib, NETS[name], l2=0.1, input_shape=shape_of(name))
     x, t = net.batch.checked(lib.array(rows_for(name, 9)), lib.array(T[:9]))
     masks = masks_of(net, lib, 9) if any(net.definition.rates) else None
@@ -108,8 +122,9 @@ def test_gradients_against_central_differences(lib, name):
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_the_check_of_a_net(lib, name):
+def test_the_check_of_a_net(dear, name):
     """A net that is no perceptron is checked all the same, without dropout."""
+    lib = dear
     net = made(lib, NETS[name], input_shape=shape_of(name))
     x, t = lib.array(rows_for(name, 9)), lib.array(T[:9])
     report = net.check_gradient(x, t)
