@@ -36,6 +36,7 @@ from xpnet.datasets import rows
 from xpnet.functions import ACTIVATIONS
 from xpnet.layers import Affine, AveragePool, Convolution, Shift
 from xpnet.optimizers import OPTIMIZERS, Clipped
+from xpnet.schedules import Constant, Cosine, StepDecay, WarmUp
 from xpnet.training.bar import ProgressBar
 
 
@@ -282,6 +283,23 @@ def test_clipping_is_one_option(run, tmp_path, images):
     assert read(tmp_path / "run")["loss"] == history.loss.tolist()
     message = refused(run("train", "--resume", "run", "--steps", 80, "--clip-norm", 1))
     assert "with other settings: optimizer" in message
+
+
+@pytest.mark.parametrize(("words", "schedule"), [
+    (["--schedule", "cosine"], Cosine(0.2, 40)),
+    (["--schedule", "step"], StepDecay(0.2, 14)),
+    (["--schedule", "cosine", "--warm-up", 5], WarmUp(Cosine(0.2, 40), 5)),
+    (["--warm-up", 5], WarmUp(Constant(0.2), 5)),
+], ids=["cosine", "step", "both", "warm-up"])  # fmt: skip
+def test_schedules_are_options(run, tmp_path, images, words, schedule):
+    """One that is parsed and forgotten, or is as long as another run."""
+    asked = (*FAST, "--learning-rate", 0.2, *words, "--hidden", 9, "--out", "run")
+    assert run("train", *asked)[0] == 0
+    (x, t), _ = xpnet.load_idx(images)
+    net = xpnet.TwoLayerNet(36, 9, 3, seed=0)
+    history = xpnet.fit(net, x, t, steps=40, batch_size=20, learning_rate=schedule)
+    assert read(tmp_path / "run")["loss"] == history.loss.tolist()
+    assert read(tmp_path / "run")["settings"]["learning_rate"] == repr(schedule)
 
 
 def test_a_run_is_what_the_library_does(run, tmp_path, images):

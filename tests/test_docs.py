@@ -3,6 +3,7 @@
 import ast
 import pathlib
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -343,3 +344,11 @@ def test_the_rooms_are_drawn(tmp_path):
         assert f"`{name}`" in table or name.endswith("/__init__.py"), name
     assert all(len(row.split("|")[2].strip()) > 10 for row in table.splitlines()[2:])
     assert "<svg" in (tmp_path / "new" / "rooms.svg").read_text(encoding="utf-8")
+
+
+def test_the_table_of_trainings_is_that_of_their_histories():
+    """A page that says something else than what was measured."""
+    module = runpy.run_path(str(HERE / "benchmarks" / "trainings.py"))
+    page = module["PAGE"].read_text(encoding="utf-8")
+    assert module["written"](page) == page
+    assert page.count("| `xpnet train --net ") == len([*module["RESULTS"].glob("*.json")])
