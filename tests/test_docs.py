@@ -211,7 +211,7 @@ def test_links_lead_somewhere(name):
 
 
 FIGURE = re.compile(r"\d\s?(µs|ms|s|×(?!\s?\d)|%|MiB|GiB|GB|MB)(?![\w-])")
-RESULT = re.compile(r"benchmarks/results/([\w.-]+\.json)")
+RESULT = re.compile(r"benchmarks/results/([\w./-]+\.json)")
 
 
 def measured(text):

@@ -140,3 +140,22 @@ def _shows(level: Level, given: Host, doubt: Host) -> Host:
     gap = np.abs(given - level.slope)
     doubt = doubt + level.corner
     return np.asarray(level.finite & ~level.kinked & (gap > level.bound + doubt))
+
+
+def settled(near: Level, ends: Host, doubt: Host) -> Host:
+    """Whether both slopes of a kink stay what they were when the step shrinks to an eighth.
+
+    Where other kinks lie as near as one likes, as in a sum over many ReLUs, they drift instead,
+    and what they are off by is not known.
+
+    Parameters
+    ----------
+    near : Level
+        Of the shorter step.
+    ends, doubt : ndarray
+        The slopes with the longer one, the lower first, and what they are off by.
+    """
+    stay = near.sides[2] <= 0.25 * doubt + 5.0 * near.rounding
+    for before, after in zip(ends, np.sort(near.sides[:2], axis=0), strict=True):
+        stay &= np.abs(after - before) <= near.sides[2] + doubt
+    return np.asarray(stay)

@@ -17,7 +17,7 @@ from ..arrays import Host
 from .flat import followed
 from .levels import Level, Lines, measured
 from .noise import SAFETY
-from .sight import noise_along, sighted
+from .sight import noise_along, settled, sighted
 from .verdicts import (
     FAILED,
     GRADIENT_ROUNDING,
@@ -457,31 +457,15 @@ class _Search:
             return
         doubt = doubt + self.rounding[i] + self.wanted.atol
         between = (ends[0] - doubt <= self.given[i]) & (self.given[i] <= ends[1] + doubt)
-        settled, beside = self._nearer_kinks(i)
+        near = self._measure(i, self.kink_h[0, i] / 8.0)
+        sure = settled(near, ends, self.kink[2, i])
         out = np.fmax(ends[0] - self.given[i], self.given[i] - ends[1])
-        wrong = ~between & ~beside & (settled | (out > 10.0 * (ends[1] - ends[0])))
-        known = settled & between & ~hidden
+        sides, more = np.sort(near.sides[:2], axis=0), near.sides[2] + self.rounding[i]
+        more = more + self.wanted.atol
+        beside = (sides[0] - more <= self.given[i]) & (self.given[i] <= sides[1] + more)
+        wrong = ~between & ~beside & (sure | (out > 10.0 * (ends[1] - ends[0])))
+        known = sure & between & ~hidden
         self.verdict[i] = np.where(wrong, FAILED, np.where(known, KINK, UNCLEAR))
-
-    def _nearer_kinks(self, which: Host) -> tuple[Host, Host]:
-        """Look at kinks with a shorter step.
-
-        Of one kink both slopes settle as the step shrinks. Where others lie as near as one likes,
-        as in a sum over many ReLUs, they drift, and what they are off by is not known.
-
-        Returns
-        -------
-        settled, beside : ndarray
-            Whether they settle, and whether the gradient may still lie between them.
-        """
-        near = self._measure(which, self.kink_h[0, which] / 8.0)
-        ends, doubt = np.sort(near.sides[:2], axis=0), near.sides[2]
-        settled = doubt <= 0.25 * self.kink[2, which] + 5.0 * near.rounding
-        for k in (0, 1):
-            settled &= np.abs(ends[k] - self.kink[k, which]) <= doubt + self.kink[2, which]
-        doubt = doubt + self.rounding[which] + self.wanted.atol
-        given: Host = self.given[which]  # type: ignore[index]
-        return settled, (ends[0] - doubt <= given) & (given <= ends[1] + doubt)
 
     def _last_look(self, which: Host) -> None:
         """See whether the best step that was found is enough to say that a slope is wrong."""
@@ -496,12 +480,7 @@ class _Search:
         level = self._measure(which, self.best_h[which])
         other = self._measure(which, self.best_h[which] / 3.0)
         same = self._agrees(other, level.slope, level.bound, level.truncation)
-        same &= (
-            self._convincing(level, gap)
-            & level.finite
-            & other.finite
-            & ~level.kinked
-            & ~other.kinked
-        )
+        same &= self._convincing(level, gap) & level.finite & other.finite
+        same &= ~level.kinked & ~other.kinked
         if np.any(same):
             self._confirm(level.part(same))
