@@ -7,7 +7,7 @@ arrays that any library can trace, compile or record.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,14 +132,7 @@ class Stack:
 
     def with_l2(self, loss: Array, params: Params) -> Array:
         """Add the L2 term to a loss."""
-        l2 = self.definition.l2
-        if l2:
-            for key in self._penalized:
-                # In the weights' memory order, where this is a view.
-                w = params[key].T if params[key].ndim == 2 else params[key]
-                w = array_namespace(loss).reshape(w, (-1,))
-                loss = loss + 0.5 * l2 * (w @ w)
-        return loss
+        return with_l2(loss, params, self._penalized, self.definition.l2)
 
     def _add_l2(self, gradient: Params, params: Params, scale: Any = None) -> Params:
         # The central difference of l2/2 w² is l2·w, for any step.
@@ -234,3 +227,14 @@ class Stack:
     def _penalized(self) -> list[str]:
         return [key for _, layer, names in self._layers for name, key in names
                 if name in layer.penalized]  # fmt: skip
+
+
+def with_l2(loss: Array, params: Params, keys: Iterable[str], l2: float) -> Array:
+    """Add l2 / 2 times the sum of some parameters' squares to a loss."""
+    if l2:
+        for key in keys:
+            # In the weights' memory order, where this is a view.
+            w = params[key].T if params[key].ndim == 2 else params[key]
+            w = array_namespace(loss).reshape(w, (-1,))
+            loss = loss + 0.5 * l2 * (w @ w)
+    return loss

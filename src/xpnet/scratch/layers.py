@@ -16,7 +16,6 @@ from .tools import target_of
 
 
 class _Layer:
-    names: ClassVar[tuple[str, ...]] = ()  # of the parameters, which are attributes
     _kept: tuple[layers.Layer, Params, Any] | None = None
 
     def _through(self, layer: layers.Layer, p: Params, x: Array, mask: Any = None) -> Array:
@@ -75,8 +74,6 @@ class Affine(_Layer):
     >>> Affine(np.ones((2, 1)), np.zeros(1)).forward(np.asarray([[1.0, 2.0]]))
     array([[3.]])
     """
-
-    names = "W", "b"
 
     def __init__(self, W: Array, b: Array) -> None:
         self.W, self.b = W, b
@@ -156,8 +153,6 @@ class BatchNormalization(_Layer):
     (array([-1.,  1.]), array([0.2]))
     """
 
-    names = "gamma", "beta"
-
     def __init__(
         self, gamma: Array, beta: Array, momentum: float = 0.9, running_mean: Array | None = None,
         running_var: Array | None = None,
@@ -205,8 +200,6 @@ class Convolution(_Layer):
     >>> Convolution(np.ones((1, 1, 2, 2)), np.zeros(1)).forward(np.ones((1, 1, 2, 2)))
     array([[[[4.]]]])
     """
-
-    names = "W", "b"
 
     def __init__(self, W: Array, b: Array, stride: int = 1, pad: int = 0) -> None:
         self.W, self.b, self.stride, self.pad = W, b, stride, pad

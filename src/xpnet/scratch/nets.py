@@ -21,6 +21,7 @@ from ..gradients.numerical import differenced
 from ..layers import Convolution as Filters
 from ..layers import MaxPool
 from ..layers.base import first_weights
+from ..network.stack import with_l2
 from . import layers
 from .tools import STEP
 
@@ -53,7 +54,7 @@ class _Net:
         self, kind: Any, number: int, shape: Sequence[int], init: Any, *options: int
     ) -> Any:
         """Return a layer with new weights and biases, that are entries of `params`."""
-        n_in, n_out = (shape[0], shape[1]) if len(shape) == 2 else (math.prod(shape[1:]), shape[0])
+        n_in, n_out = shape if len(shape) == 2 else (math.prod(shape[1:]), shape[0])
         if isinstance(init, str):
             init = known(INITS, init.lower(), "weight_init_std")
         # The textbook's Xavier is a variance of 1 / in: that of as many outputs as inputs.
@@ -68,8 +69,7 @@ class _Net:
         stride, pad = conv["stride"], conv["pad"]
         filters = Filters(conv["filter_num"], conv["filter_size"], stride=stride, padding=pad)
         shapes, after = filters.shapes(image)
-        layer = self._parametrized(layers.Convolution, number, shapes["W"], init, stride, pad)
-        return layer, after
+        return self._parametrized(layers.Convolution, number, shapes["W"], init, stride, pad), after
 
     def _with(self, kind: Any, number: int, values: Params, *options: int) -> Any:
         names = {name: f"{name}{number}" for name in values}
@@ -102,11 +102,8 @@ class _Net:
         """Return the mean loss of a batch, with the weights' squares where they decay."""
         train_flg = self.trains_in_loss if train_flg is None else train_flg
         loss = self.last_layer.forward(self.predict(x, train_flg), t)
-        if self.weight_decay_lambda:
-            for W in (value for key, value in self.params.items() if key.startswith("W")):
-                squares = array_namespace(W).sum(W * W)
-                loss = loss + 0.5 * self.weight_decay_lambda * squares
-        return loss
+        weights = (key for key in self.params if key.startswith("W"))
+        return with_l2(loss, self.params, weights, self.weight_decay_lambda)
 
     def accuracy(self, x: Array, t: Array, batch_size: int = 1000) -> float:
         """Return the share of predictions that are right; t is one-hot, or labels."""
@@ -317,8 +314,8 @@ class DeepConvNet(_Net):
     ) -> None:  # fmt: skip
         super().__init__()
         image: tuple[int, ...] = input_dim
-        every = (conv_param_1, conv_param_2, conv_param_3, conv_param_4, conv_param_5, conv_param_6)
-        for i, conv in enumerate(every, start=1):
+        convs = conv_param_1, conv_param_2, conv_param_3, conv_param_4, conv_param_5, conv_param_6
+        for i, conv in enumerate(convs, start=1):
             self.layers[f"Conv{i}"], image = self._convolution(i, image, conv, "he")
             self.layers[f"Relu{i}"] = layers.Relu()
             if i % 2 == 0:

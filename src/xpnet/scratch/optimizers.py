@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,19 @@ from .. import optimizers
 from ..arrays import Params
 
 
+@dataclass(eq=False)
 class _Optimizer:
-    def __init__(self, lr: float = 0.01) -> None:
-        self.lr, self.iter = lr, 0
-        self.slots: optimizers.Slots | None = None
+    lr: float = 0.01
+    iter: int = field(default=0, init=False)
+    slots: optimizers.Slots | None = field(default=None, init=False, repr=False)
 
     def _inner(self) -> optimizers.Optimizer:
         raise NotImplementedError
 
     def update(self, params: Params, grads: Params) -> None:
         """Move the arrays of `params`, or the numbers, by one step."""
-        numbers = {key: value for key, value in params.items() if isinstance(value, (int, float))}
-        moved = {**params, **{key: np.asarray(float(v)) for key, v in numbers.items()}}
+        numbers = [key for key, value in params.items() if isinstance(value, (int, float))]
+        moved = {**params, **{key: np.asarray(float(params[key])) for key in numbers}}
         self.iter += 1
         inner = self._inner()
         if self.slots is None:
@@ -55,6 +57,7 @@ class SGD(_Optimizer):
         return optimizers.SGD()
 
 
+@dataclass(eq=False)
 class Momentum(_Optimizer):
     """Momentum: v ← momentum v - lr g; W ← W + v.
 
@@ -68,9 +71,7 @@ class Momentum(_Optimizer):
     0.9
     """
 
-    def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
-        super().__init__(lr)
-        self.momentum = momentum
+    momentum: float = 0.9
 
     def _inner(self) -> optimizers.Optimizer:
         return optimizers.Momentum(self.momentum)
@@ -124,6 +125,7 @@ class AdaGrad(_Optimizer):
         return optimizers.AdaGrad(1e-7)
 
 
+@dataclass(eq=False)
 class RMSprop(_Optimizer):
     """RMSprop: h ← decay_rate h + (1 - decay_rate) g²; W ← W - lr g / (√h + 1e-7).
 
@@ -137,14 +139,13 @@ class RMSprop(_Optimizer):
     0.9
     """
 
-    def __init__(self, lr: float = 0.01, decay_rate: float = 0.99) -> None:
-        super().__init__(lr)
-        self.decay_rate = decay_rate
+    decay_rate: float = 0.99
 
     def _inner(self) -> optimizers.Optimizer:
         return optimizers.RMSprop(self.decay_rate, 1e-7)
 
 
+@dataclass(eq=False)
 class Adam(_Optimizer):
     """Adam, means m of g and v of g²: W ← W - lr √(1 - beta2ᵗ) / (1 - beta1ᵗ) · m / (√v + 1e-7).
 
@@ -158,9 +159,9 @@ class Adam(_Optimizer):
     0.001
     """
 
-    def __init__(self, lr: float = 0.001, beta1: float = 0.9, beta2: float = 0.999) -> None:
-        super().__init__(lr)
-        self.beta1, self.beta2 = beta1, beta2
+    lr: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
 
     def _inner(self) -> optimizers.Optimizer:
         # The textbook adds 1e-7 to √v, xpnet to √(v / (1 - beta2ᵗ)).
