@@ -1,5 +1,6 @@
 """Sessions, named after tasks: `nox` runs all that this machine can; `nox -l` lists them."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ TORCH = "torch==2.13.0"
 TEST_TOOLS = [
     "pytest>=8", "hypothesis", "matplotlib", "pooch", "nbclient", "ipykernel", "sybil>=9",
     "scikit-learn>=1.9", "pandas", "polars", "psutil", "dask>=2026.8", "distributed>=2026.8",
-    "pytest-timeout>=2.4",
+    "pytest-timeout>=2.4", "pytest-xdist>=3.8",
 ]  # fmt: skip
 SITE_TOOLS = [
     "sphinx>=8", "pydata-sphinx-theme>=0.16", "numpydoc>=1.8", "myst-nb>=1.2", "sphinx-design>=0.6",
@@ -44,6 +45,9 @@ nox.options.sessions = ["lint", "typecheck"] + [
     f"tests({name})" for name in BACKENDS if name != "cupy" or CUDA
 ] + ["docs"]
 nox.options.reuse_existing_virtualenvs = True
+# Several processes share the files of the suite; a GPU is not shared. `-- -n 0` after the session's
+# name is one process.
+WORKERS = ("-n", "0" if CUDA else str(min(4, os.cpu_count() or 1)), "--dist", "loadfile")
 if not CUDA:
     print("nox: tests(cupy) is left out: nvidia-smi finds no NVIDIA driver on this machine")
 
@@ -68,7 +72,8 @@ def tests(session: nox.Session, backend: str) -> None:
     blocks = ("--deselect=docs/", "--deselect=README.md")
     # scikit-learn's array API checks are skipped without it, and a skipped one fails the suite.
     environment = {"SCIPY_ARRAY_API": "1"}
-    session.run("pytest", "--backend", backend, *blocks, *session.posargs, env=environment)
+    asked = (*WORKERS, "--backend", backend, *blocks, *session.posargs)
+    session.run("pytest", *asked, env=environment)
 
 
 @nox.session
@@ -115,7 +120,7 @@ def docs(session: nox.Session) -> None:
         session.install(f"cupy-cuda{CUDA}x")
     session.install("-e", ".[cli,sklearn]", *SITE_TOOLS, *TEST_TOOLS)
     session.run("python", "docs/docstrings.py")
-    session.run("pytest", "docs", "README.md")
+    session.run("pytest", *WORKERS, "docs", "README.md")
     # -E: what a page was built from before may no longer be there.
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-E", "-q", "docs", "docs/_build/html")
     session.run("python", "docs/offline.py", "docs/_build/html")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
 import os
@@ -203,14 +202,17 @@ there = pytest.fixture(_lib, name="there")
 
 @pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Print past the capture: counts that a reader of the run should see."""
-    plugins = request.config.pluginmanager
-    reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
+    """Say counts that a reader of the run should see: they are listed at its end."""
+    return lambda line: request.node.user_properties.append(("tell", line))
 
-    def write(line: str) -> None:
-        with contextlib.nullcontext() if capture is None else capture.global_and_fixture_disabled():
-            if reporter is not None:
-                reporter.ensure_newline()
-                reporter.write_line(line)
 
-    return write
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = [r for found in terminalreporter.stats.values() for r in found]
+    told = [
+        line for r in reports if getattr(r, "when", None) == "call"
+        for name, line in r.user_properties if name == "tell"
+    ]  # fmt: skip
+    if told:
+        terminalreporter.section("counts")
+        for line in told:
+            terminalreporter.write_line(line)

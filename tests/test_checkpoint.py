@@ -409,14 +409,13 @@ def test_wrong_sample_weights_are_refused(lib):
         fit(net, x, t, steps=1, sample_weight=lib.array(np.ones(6)), gradient="numerical")
 
 
-def test_killed_at_random_moments(lib, capsys):
+def test_killed_at_random_moments(lib, tell):
     """SIGKILL, also while a checkpoint is written. For many more: tests/kill_training.py."""
     if lib.name not in ("numpy", "torch", "jax"):
         pytest.skip(f"{lib.name} runs the same code as numpy")
     count = 5 if lib.name == "numpy" else 2
     alike, writing = kill_training.survived(lib.kwargs["xp"], count, seed=os.getpid())
-    with capsys.disabled():
-        print(f"\n{lib.name}: {alike} of {count} killed trainings survived, {writing} mid-write")
+    tell(f"{lib.name}: {alike} of {count} killed trainings survived, {writing} mid-write")
     assert alike == count
 
 
