@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -198,6 +199,18 @@ def _lib(request: pytest.FixtureRequest) -> Iterator[Lib]:
 
 lib = pytest.fixture(_lib, name="lib")
 there = pytest.fixture(_lib, name="there")
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Python's usual handler.
+
+    A shell that starts the tests in the background ignores Ctrl-C, and so do the processes that
+    pytest-xdist starts.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

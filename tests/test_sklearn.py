@@ -616,6 +616,7 @@ class Interrupting(Epochs):
             self.press()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("in_the_middle", [False, True])
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_ctrl_c_leaves_a_usable_estimator(early_stopping, in_the_middle, monkeypatch):

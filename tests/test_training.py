@@ -327,14 +327,6 @@ def test_early_stopping():
         xpnet.EarlyStopping(monitor="accuracy")
 
 
-@pytest.fixture
-def ctrl_c():
-    """Python's usual handler: a shell that starts the tests in the background ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_ends_after_the_block(lib):
     """Ctrl-C: the block is finished, the history is returned, the net is whole."""
