@@ -7,8 +7,9 @@ jit, several steps in one lax.scan, as xpnet's. All of a table are in one proces
 ratio is the median over the rounds of the ratio within a round. The memory of a step is how far the
 peak of a process of its own rises above what it held before the first step.
 
-Writes `results/convolution-….json`, and prints the table of the page. `--cpu-time` counts the
-process's CPU time instead, for one thread on a machine that others use.
+Writes `results/convolution-….json` and its table into docs/benchmarks-convolution.md; `--page` does
+that alone. `--cpu-time` counts the process's CPU time instead, for one thread on a machine that
+others use.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+RESULTS, PAGE = HERE / "results", HERE.parent / "docs" / "benchmarks-convolution.md"
+BEGIN, END = "<!-- begin: python benchmarks/convolution.py --page -->\n", "<!-- end -->"
 CONTENDERS = ["xpnet-numpy", "xpnet-torch", "torch-own", "xpnet-jax", "jax-own"]
 OWN = {"xpnet-numpy": "torch-own", "xpnet-torch": "torch-own", "xpnet-jax": "jax-own"}
 BATCH, ROWS = 100, 1000
@@ -223,7 +226,7 @@ def child(*words: Any) -> Any:
 def table(result: dict[str, Any]) -> str:
     """Return the medians, the ratios to the library's own, and memory, in Markdown."""
     lines = [
-        "| net | threads | contender | ms per step | × own | memory of a step | × own |",
+        "| Net | Threads | Contender | ms per step | × own | Memory of a step | × own |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
     ]
     for case in result["cases"]:
@@ -242,12 +245,34 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def written(page: str) -> str:
+    """Return the page with the table of each result file, and what it was measured on."""
+    before, rest = page.split(BEGIN)
+    parts = []
+    for path in sorted(RESULTS.glob("convolution-*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        about = result["machine"]
+        libraries = ("numpy", "torch", "jax")
+        versions = ", ".join(f"{name} {about['versions'][name]}" for name in libraries)
+        clock = "CPU time" if result["cpu_time"] else "wall-clock time"
+        parts.append(
+            f"{about['cpu']}, {about['cores']} cores; {versions}; {clock}; "
+            f"`benchmarks/results/{path.name}`:\n\n{table(result)}\n"
+        )
+    return before + BEGIN + "\n".join(parts) + rest[rest.index(END) :]
+
+
+def write_page() -> None:
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one net, one thread, two rounds")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--out", type=Path, help="default: results/convolution-MACHINE.json")
+    parser.add_argument("--page", action="store_true", help="write the page from what was measured")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -258,6 +283,9 @@ def main() -> None:
         else:
             rounds, steps, cpu_time = map(int, more)
             print(json.dumps(raced(net, rounds, steps, bool(cpu_time))))
+        return
+    if options.page:
+        write_page()
         return
     sys.path.insert(0, str(HERE))
     import machine
@@ -277,10 +305,11 @@ def main() -> None:
     }  # fmt: skip
     out = options.out
     if out is None and not options.quick:
-        out = HERE / "results" / f"convolution-{machine.slug()}.json"
+        out = RESULTS / f"convolution-{machine.slug()}.json"
     if out is not None:
         text = json.dumps(result, indent=1, ensure_ascii=False)
         out.write_text(text + "\n", encoding="utf-8")
+        write_page()
     print(table(result))
 
 

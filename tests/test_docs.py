@@ -352,3 +352,11 @@ def test_the_table_of_trainings_is_that_of_their_histories():
     page = module["PAGE"].read_text(encoding="utf-8")
     assert module["written"](page) == page
     assert page.count("| `xpnet train --net ") == len([*module["RESULTS"].glob("*.json")])
+
+
+def test_the_table_of_convolutions_is_that_of_their_measurement():
+    """A page that says something else than what was measured."""
+    module = runpy.run_path(str(HERE / "benchmarks" / "convolution.py"))
+    page = module["PAGE"].read_text(encoding="utf-8")
+    assert module["written"](page) == page
+    assert page.count("| `torch-own` |") >= 2
