@@ -145,6 +145,51 @@ def test_the_check_of_a_net(dear, name):
             xpnet.fit(net, x, t, steps=1, batch_size=9, gradient="numerical")
 
 
+@pytest.mark.parametrize(
+    ("layers", "begins"),
+    [
+        ([Affine(5), "relu", Affine(3)], 0),
+        ([Dropout(0.2), Affine(5), "relu", Dropout(0.5), Affine(3)], 1),
+        (["relu", Affine(5), "relu", Affine(3)], 1),
+        ([Affine(5), "relu", "tanh", Affine(3)], 3),
+        ([Affine(5), Affine(4), "relu", Affine(3)], 1),
+        ([Affine(5), BatchNorm(), "relu", Affine(4), "relu", Affine(3)], 3),
+        ([Affine(5), "relu", Affine(3), "relu"], 4),
+    ],
+    ids=["all", "dropout", "activation first", "two", "none between", "batch norm", "no logits"],
+)
+def test_where_the_perceptron_begins(layers, begins):
+    """What is differenced by its structure, though it has another one."""
+    net = Network(layers, input_shape=(6,), dtype="float64", seed=0)
+    assert net.stack.perceptron == begins
+    assert net.stack.is_perceptron == (begins == 0 or layers[0] == Dropout(0.2))
+    # Biases off 0, and few rows: no kink is near.
+    net.params = {key: p + 0.1 * np.cos(np.arange(p.size).reshape(p.shape))
+                  for key, p in net.params.items()}  # fmt: skip
+    found, g = net.numerical_gradient(X[:5], T[:5]), net.gradient(X[:5], T[:5])
+    assert [*found] == [*net.params]
+    for key in g:
+        np.testing.assert_allclose(found[key], g[key], rtol=1e-6, atol=1e-8)
+
+
+def test_a_convolutional_net_of_full_size():
+    """Hundreds of thousands of parameters behind a convolution, moved one by one: for hours."""
+    layers = [Convolution(30, 5), "relu", MaxPool(2), Affine(100), "relu", Affine(10)]
+    net = Network(layers, input_shape=(1, 28, 28), l2=0.01, dtype="float64", seed=0)
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(3, 1, 28, 28)), np.asarray([3, 1, 4])
+    for key in ("b1", "b2"):  # at 0 an empty window is at a kink
+        net.params[key] += rng.normal(size=net.params[key].shape)
+    report = net.check_gradient(x, t)
+    assert report.ok, str(report)
+    assert report.parameters["W2"].checked == 4320 * 100
+    g = net.gradient(x, t)
+    g["W2"][17, 23] *= 1.5
+    wrong = net.check_gradient(x, t, gradient=g)
+    assert wrong.parameters["W2"].failed == 1
+    assert sum(row.failed for row in wrong.parameters.values()) == 1
+
+
 @pytest.mark.parametrize("sizes", [(6, 3), (6, 5, 3), (6, 5, 4, 3)])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_an_mlp_is_such_a_net(lib, sizes, activation):

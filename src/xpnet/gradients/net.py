@@ -22,7 +22,7 @@ FINER = (1.0, 1 / 8, 1 / 64)
 
 
 def check_point(point: structured.Point, gradient: Any, l2: float) -> GradientReport:
-    """Check the gradient of a net at a batch; see `Network.check_gradient`.
+    """Check the gradient of a perceptron at a batch; see `Network.check_gradient`.
 
     The slope of every G (see `structured`) is measured with two radii. What they differ by is
     the noise of each; a sum over the batch of independent errors has the root of the sum of
@@ -33,9 +33,12 @@ def check_point(point: structured.Point, gradient: Any, l2: float) -> GradientRe
     values = dict(zip(point.params, (g.values for g in given), strict=True))
     params = {name: on_host(p) for name, p in point.params.items()}
     budgets: dict[int, LayerBudget] = {}  # by layer, from the last to the first
+    compared = {}
     for layer in range(point.depth, 0, -1):
-        budgets[layer] = LayerBudget(point, layer, budgets.get(layer + 1), params)
-    found = {k: budgets[int(k[1:])].compared(values[k], p, l2) for k, p in params.items()}
+        budget = budgets[layer] = LayerBudget(point, layer, budgets.get(layer + 1), params)
+        for name in point.names(layer):
+            compared[name] = budget.compared(values[name], params[name], l2)
+    found = {name: compared[name] for name in params}
     _add_variants(found, [*budgets.values()], l2)
     return report_of(found, "every entry, by structured central differences")
 
@@ -96,7 +99,7 @@ class LayerBudget:
         self.inputs = on_host(point.z[layer - 1])
         if following is not None:
             self.a, self.activation = point.a[layer - 1], point.activations[layer - 1]
-            self.weights = params[f"W{layer + 1}"]
+            self.weights = params[point.names(layer + 1)[0]]
             # The size of the loss's slope at the layer's outputs. No steeper than this: a slope
             # that was found to be 0 may be as large as its noise.
             slopes, sizes = following.slopes, np.abs(self.weights).T
@@ -298,6 +301,6 @@ def _add_variants(found: dict[str, Comparison], budgets: list[LayerBudget], l2: 
             if budget.layer != missing:
                 flow = flow * budget.derivative
             if budget.layer <= missing:
-                w, b = found[f"W{budget.layer}"], found[f"b{budget.layer}"]
+                w, b = (found[name] for name in budget.point.names(budget.layer))
                 w.variants[fault] = budget.inputs.T @ flow / budget.n + l2 * w.at
                 b.variants[fault] = flow.sum(axis=0) / budget.n

@@ -356,19 +356,23 @@ def report_of(
 
 def merged(reports: Sequence[GradientReport], names: Sequence[str]) -> GradientReport:
     """Return the reports of several parts as one; `names`, of all arrays, give the order."""
+    if len(reports) == 1:
+        return reports[0]
     verdicts = [report.verdict for report in reports]
     worst = ("failed", "not deterministic", "inconclusive", "passed")
     causes: dict[str, list[str]] = {}
     for line in (line for report in reports for line in report.causes):
         who, _, cause = line.partition(": ")
         causes.setdefault(cause, []).append(who)
+    # What each has found of the noise of its own function stands behind.
+    methods = [report.method.partition(";")[0] for report in reports]
     rows = {name: row for report in reports for name, row in report.parameters.items()}
     values = {name: each for report in reports for name, each in report.values.items()}
     return GradientReport(
         next(verdict for verdict in worst if verdict in verdicts),
         {name: rows[name] for name in names if name in rows},
         tuple(f"{', '.join(who)}: {cause}" for cause, who in causes.items()),
-        f"{reports[0].method}; layer by layer",
+        "; ".join([*dict.fromkeys(methods), "layer by layer"]),
         values,
         tuple(note for report in reports for note in report.notes),
     )

@@ -47,6 +47,7 @@ class Point:
     Attributes
     ----------
     params : dict of arrays
+        Of the layers, one after the other: the weights (in, out), the biases (out,).
     activations : sequence of Activation
         One for each hidden layer.
     output : Output
@@ -71,6 +72,15 @@ class Point:
         """The number of affine layers."""
         return len(self.z)
 
+    def names(self, layer: int) -> tuple[str, str]:
+        """The keys of a layer's weights and biases; layers count from 1."""
+        weights, biases = [*self.params][2 * layer - 2 : 2 * layer]
+        return weights, biases
+
+    def weights(self, layer: int) -> Array:
+        """The weights of a layer; layers count from 1."""
+        return self.params[self.names(layer)[0]]
+
     @property
     def eps(self) -> float:
         """The rounding unit of the net's dtype."""
@@ -85,7 +95,7 @@ class Point:
 
     def units(self, layer: int) -> int:
         """The number of units that an affine layer leads to; layers count from 1."""
-        return int(self.params[f"b{layer}"].shape[0])
+        return int(self.weights(layer).shape[1])
 
     def changes(self, layer: int, moves: Array, start: int, stop: int) -> Array:
         """G: how each row's loss changes when one pre-activation of a layer moves.
@@ -104,7 +114,7 @@ class Point:
         if layer < self.depth:
             column = self.a[layer - 1][:, None, start:stop] + moves
             moved = self.activations[layer - 1].forward(column) - self.z[layer][:, None, start:stop]
-            rows = self.params[f"W{layer + 1}"][start:stop, :]
+            rows = self.weights(layer + 1)[start:stop, :]
             layer += 1
         else:  # a logit moves by itself
             moved = xp.broadcast_to(moves, (n, k, width))
@@ -115,7 +125,7 @@ class Point:
         for i in range(layer, self.depth):
             delta += self.a[i - 1][:, :, None]
             moved = self.activations[i - 1].forward(delta) - self.z[i][:, :, None]
-            delta = self.params[f"W{i + 1}"].T @ moved
+            delta = self.weights(i + 1).T @ moved
         return xp.reshape(self.output.change(self.logits, self.target, delta), (n, k, width))
 
 
@@ -191,7 +201,7 @@ def gradient(
             wrong = () if read is None else read(_unfit(fit, point.eps))
             if bad := [j for j, is_wrong in enumerate(wrong) if is_wrong]:
                 sums = _replaced(sums, bad, _direct(point, layer, h, bad))
-        for key, part in zip((f"W{layer}", f"b{layer}"), sums, strict=True):
+        for key, part in zip(point.names(layer), sums, strict=True):
             part *= factor
             found[key] = part
     return {key: found[key] for key in point.params}
@@ -232,7 +242,7 @@ def largest_gain(point: Point, layer: int) -> Array:
     xp = array_namespace(point.logits)
     gain, product = xp.ones_like(point.logits[0, 0]), None
     for i in range(layer + 1, point.depth + 1):
-        weights = xp.abs(point.params[f"W{i}"])
+        weights = xp.abs(point.weights(i))
         product = weights if product is None else product @ weights
         gain = larger(gain, xp.max(product))
     return gain

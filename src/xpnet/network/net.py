@@ -298,9 +298,10 @@ class Network(BaseNetwork):
             "structured" uses that a weight moves one pre-activation of each row only, and takes
             the difference of the losses without cancellation: the time of a few hundred forward
             passes, and good in float32 (see `xpnet.gradients.structured`). At a kink of the
-            activation it is the central difference still. Where layers are other than affine
-            ones with one activation between each two, it is the plain loop, but computes what
-            lies before a layer once.
+            activation it is the central difference still. This goes as far back from the end as
+            the layers are affine, with one activation between each two. For a layer before them,
+            such as a convolution, it is the plain loop, but what lies before the layer is computed
+            once.
             "elementwise" is the plain loop: two losses for each entry of each parameter, each
             rounded to the dtype before they are subtracted.
 
@@ -330,24 +331,29 @@ class Network(BaseNetwork):
         if step is not None:
             step = finite_number(step, "step", minimum=0.0, exclusive=True)
         known({"structured": None, "elementwise": None}, method, "method")
-        if method == "structured" and self.stack.is_perceptron:
-            return self.stack.differences(self.params, x, target, step, self.placement.to_host)
-        every = [*self.params]
-        parts = [(every, lambda moved: self.stack.loss(moved, x, target))]
-        if method == "structured":
-            parts = self.stack.tails(self.params, x, target)
+        if method == "elementwise":
+            loss = self.stack.loss_from(self.params, x, target)
+            return numerical.differenced(loss, self.params, step)
+        parts, point = self.stack.parts(self.params, x, target)
         found: Params = {}
         for keys, loss in parts:
-            found |= numerical.differenced(loss, {key: self.params[key] for key in keys}, step)
-        return {key: found[key] for key in every}
+            own: Params = {key: self.params[key] for key in keys}
+            own = numerical.differenced(loss, own, step)
+            found |= own
+        if point is not None:
+            found |= self.stack.differences(point, step, self.placement.to_host)
+        return {key: found[key] for key in self.params}
 
     @_quietly
     def check_gradient(
         self, x: Array, t: Array, *, gradient: Params | None = None, directions: int | None = None
     ) -> GradientReport:
-        """Check backpropagation against structured central differences, every entry.
+        """Check backpropagation against central differences, every entry.
 
-        The tolerance of each entry follows from the measured noise of its own difference.
+        The tolerance of each entry follows from the measured noise of its own difference. The
+        affine layers at the end of the net, with the activations between them, are checked by
+        structured differences, which cost little and are good in float32; a layer before them as
+        `xpnet.check_gradient` does it.
 
         Parameters
         ----------
@@ -386,19 +392,20 @@ class Network(BaseNetwork):
         x, target = self.batch.checked(x, t, training=True)
         if gradient is None:
             _, gradient = self.backpropagate(self.params, x, target)
-        if self.stack.is_perceptron and directions is None:
-            point = self.stack.point(self.params, x, target)
-            return check_point(point, gradient, self.l2)
         given_leaves(gradient, self.params, Argument(self.params))  # refused as a whole
+        parts, point = self.stack.parts(self.params, x, target, plain=directions is not None)
         reports, eps = [], epsilon(x)
-        for keys, loss in self.stack.tails(self.params, x, target):
+        for keys, loss in parts:
             size = float(self.placement.to_host(loss({})))
             for key, atol in self.stack.tolerances(keys, size, eps):
-                parts = ({key: tree[key]} for tree in (gradient, self.params))
+                pair = ({key: tree[key]} for tree in (gradient, self.params))
                 # A few entries take no longer than some directions.
                 small = directions is None or math.prod(self.params[key].shape) <= 20 * directions
                 some = None if small else directions
-                reports.append(check_gradient(loss, *parts, atol=atol, directions=some))
+                reports.append(check_gradient(loss, *pair, atol=atol, directions=some))
+        if point is not None:
+            given = {key: gradient[key] for key in point.params}
+            reports.append(check_point(point, given, self.l2))
         return merged(reports, [*self.params])
 
     # --- the arithmetic, unchecked -----------------------------------------------------------
@@ -416,10 +423,6 @@ class Network(BaseNetwork):
     ) -> tuple[Array, Params]:
         """Return what `backpropagate` does, by central differences. Checks nothing."""
         return self.stack.differentiate(params, x, target, scale)
-
-    def forward(self, params: Params, x: Array) -> tuple[Array, list[Array], list[Array]]:
-        """Return logits, inputs of the affine layers, pre-activations. Checks nothing."""
-        return self.stack.traced(params, x)
 
     def _logits(self, x: Array) -> Array:
         """Logits of any number of rows, in pieces that bound the memory of the hidden layers."""

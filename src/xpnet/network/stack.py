@@ -7,6 +7,7 @@ arrays that any library can trace, compile or record.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,17 +114,10 @@ class Stack:
         self, params: Params, x: Array, target: Array, scale: Any = None
     ) -> tuple[Array, Params]:
         """Return what `backpropagate` does, by central differences; nothing waits."""
-        point = self.point(params, x, target)
+        point = self._point(0, params, x, target)
         loss, _ = self.definition.output.loss(point.logits, target)
         gradient = self._add_l2(structured.gradient(point, scale=scale), params, scale)
         return self.with_l2(loss, params), gradient
-
-    def differences(
-        self, params: Params, x: Array, target: Array, step: float | None, read: Any
-    ) -> Params:
-        """Return the gradient by central differences; `read` brings arrays to the host."""
-        point = self.point(params, x, target)
-        return self._add_l2(structured.gradient(point, step=step, read=read), params)
 
     def loss(self, params: Params, x: Array, target: Array) -> Array:
         """Return the mean loss over a batch while training, with the L2 term."""
@@ -139,24 +133,9 @@ class Stack:
         l2 = self.definition.l2
         if l2:
             factor = l2 if scale is None else l2 * scale
-            for key in self._penalized:
+            for key in gradient.keys() & self._penalized:
                 gradient[key] += factor * params[key]
         return gradient
-
-    def tails(
-        self, params: Params, x: Array, target: Array
-    ) -> list[tuple[list[str], Callable[[Params], Array]]]:
-        """Return for each layer that has parameters their keys, and the loss as a function of them.
-
-        What lies before the layer is computed once.
-        """
-        found = []
-        for i, layer, names in self._layers:
-            if names:
-                found.append(([key for _, key in names], self._tail(i, params, x, target)))
-            p = {name: params[key] for name, key in names}
-            x, _ = layer.forward(p, x)
-        return found
 
     def tolerances(
         self, keys: list[str], loss: float, eps: float
@@ -171,9 +150,11 @@ class Stack:
         tolerance = eps**0.5 * max(1.0, abs(loss))
         return [(key, tolerance if key in idle else None) for key in keys]
 
-    def _tail(
-        self, first: int, params: Params, x: Array, target: Array
+    def loss_from(
+        self, params: Params, x: Array, target: Array, first: int = 0
     ) -> Callable[[Params], Array]:
+        """Return the loss as a function of some parameters, from what comes to the first layer."""
+
         def loss(moved: Params) -> Array:
             every, z = {**params, **moved}, x
             for _, layer, names in self._layers[first:]:
@@ -184,11 +165,54 @@ class Stack:
 
     # --- numerical gradients by the structure of affine layers -----------------------------------
 
+    @functools.cached_property
+    def perceptron(self) -> int:
+        """Where the perceptron begins that the net ends in, or the number of layers.
+
+        Its layers are affine, with one activation between each two; dropout aside.
+        """
+        both: tuple[type[Layer], ...] = (Affine, Elementwise)
+        start, kinds = len(self._layers), itertools.cycle(both)
+        for i, layer, _ in reversed(self._layers):
+            if layer.rate:
+                continue
+            kind = next(kinds)
+            if type(layer) is not kind:
+                break
+            start = i if kind is Affine else start
+        return start
+
     @property
     def is_perceptron(self) -> bool:
-        """Whether the layers are affine, with one activation between each two; dropout aside."""
-        kinds = [type(layer) for layer in self.definition.layers if not layer.rate]
-        return bool(kinds) and kinds == [*[Affine, Elementwise] * (len(kinds) // 2), Affine]
+        """Whether all layers are such; dropout aside."""
+        return all(layer.rate for layer in self.definition.layers[: self.perceptron])
+
+    def parts(
+        self, params: Params, x: Array, target: Array, *, plain: bool = False
+    ) -> tuple[list[tuple[list[str], Callable[[Params], Array]]], structured.Point | None]:
+        """Return the loss as a function of each layer's parameters, and the perceptron behind.
+
+        Of each layer before the perceptron, or with `plain` of every layer: the keys of its
+        parameters, and the loss from these. What lies before the layer is computed once.
+        """
+        found, end = [], len(self._layers) if plain else self.perceptron
+        for i, layer, names in self._layers[:end]:
+            if names:
+                found.append(([key for _, key in names], self.loss_from(params, x, target, i)))
+            x, _ = layer.forward({name: params[key] for name, key in names}, x)
+        if end == len(self._layers):
+            return found, None
+        return found, self._point(end, params, x, target)
+
+    def differences(self, point: structured.Point, step: float | None, read: Any) -> Params:
+        """Return the gradient at a point by central differences; `read` brings arrays to the host.
+
+        Parameters
+        ----------
+        point : Point
+            As `parts` gives it.
+        """
+        return self._add_l2(structured.gradient(point, step=step, read=read), point.params)
 
     def refuse_unstructured(self, what: str) -> None:
         """Raise ValueError where the layers are others than `structured` knows."""
@@ -198,19 +222,21 @@ class Stack:
                 f"{self.definition}"
             )
 
-    def point(self, params: Params, x: Array, target: Array) -> structured.Point:
-        """Return the net at a batch, as `structured` wants it: affine layers, activations."""
-        logits, z, a = self.traced(params, x)
-        activations = self.definition.activations
-        return structured.Point(params, activations, self.definition.output, logits, z, a, target)
-
-    def traced(self, params: Params, x: Array) -> tuple[Array, list[Array], list[Array]]:
-        """Return logits; the input z of each affine layer; the input a of each activation."""
-        logits, kept = self.forward(params, x)
-        both = [*zip(self.definition.layers, kept, strict=True)]
-        z = [needed[0] for layer, (_, needed) in both if isinstance(layer, Affine)]
-        a = [needed[0] for layer, (_, needed) in both if isinstance(layer, Elementwise)]
-        return logits, z, a
+    def _point(self, first: int, params: Params, x: Array, target: Array) -> structured.Point:
+        """Return the layers from the first on at a batch that comes to them."""
+        own: Params = {}
+        z: list[Array] = []
+        a: list[Array] = []
+        activations = []
+        for _, layer, names in self._layers[first:]:
+            own |= {key: params[key] for _, key in names}
+            x, needed = layer.forward({name: params[key] for name, key in names}, x)
+            if isinstance(layer, Affine):
+                z.append(needed[0])
+            elif isinstance(layer, Elementwise):
+                a.append(needed[0])
+                activations.append(layer.function)
+        return structured.Point(own, activations, self.definition.output, x, z, a, target)
 
     @functools.cached_property
     def _layers(self) -> list[tuple[int, Layer, tuple[tuple[str, str], ...]]]:
