@@ -190,6 +190,32 @@ def test_a_convolutional_net_of_full_size():
     assert sum(row.failed for row in wrong.parameters.values()) == 1
 
 
+@pytest.mark.sessions("jax")  # which has Torch too
+@pytest.mark.parametrize(
+    ("dtype", "options", "bound"),
+    [
+        ("float32", {"optimizer": "sgd", "learning_rate": 0.01}, 1e-3),
+        ("float64", {"optimizer": "adam", "learning_rate": 0.001, "batch_size": 20}, 1e-9),
+    ],
+    ids=["float32", "float64"],
+)
+def test_the_same_losses_of_a_convolutional_net(dtype, options, bound, tell):
+    """SimpleConvNet over 500 steps: a library that convolves or pools otherwise."""
+    kinds = (Convolution, 30, 5), (Affine, 100), (Affine, 10)
+    first, second, last = (kind(*sizes, weight_init=0.01) for kind, *sizes in kinds)
+    layers = [first, "relu", MaxPool(2), second, "relu", last]
+    losses = {}
+    for xp in ("numpy", "torch", "jax"):
+        (x, t), _ = xpnet.load_mnist(flatten=False, xp=xp, dtype=dtype)
+        net = Network(layers, input_shape=(1, 28, 28), seed=0, xp=xp, dtype=dtype)
+        history = xpnet.fit(net, x[:5000, None, :, :], t[:5000], steps=500, **options)
+        losses[xp] = history.loss
+    for xp in ("torch", "jax"):
+        difference = np.max(np.abs(losses[xp] / losses["numpy"] - 1.0))
+        tell(f"{dtype}, 500 steps of SimpleConvNet, {xp} beside NumPy: {difference:.1e}")
+        assert difference <= bound
+
+
 @pytest.mark.parametrize("sizes", [(6, 3), (6, 5, 3), (6, 5, 4, 3)])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_an_mlp_is_such_a_net(lib, sizes, activation):
