@@ -1,4 +1,4 @@
-"""xpnet compare: the same training on every backend and device of this machine, in turn.
+"""xpnet compare: the same training run on every backend and device of this machine, in turn.
 
 Each runs as ``xpnet train`` in a process of its own: what a library sets up once (float64 on
 JAX, memory taken from a GPU, threads) is gone before the next one starts, and a crash ends one
@@ -39,8 +39,8 @@ START_BLOCKS = 2
 def compare(*, out: Path | None, force: bool, as_json: bool, **given: Any) -> int:
     """Train the same net on every backend and device that this machine has.
 
-    One after the other, with the same seed and data. Leaves compare.png and compare.json, and
-    prints the table. The exit code is 1 where a backend that is here failed.
+    The runs follow one another, with the same seed and data. Writes compare.png and compare.json,
+    and prints a table. The exit code is 1 if a backend that is installed failed.
     """
     from .. import plots  # noqa: F401  (without matplotlib the run would fail at its end)
 
@@ -237,7 +237,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def notes(machine: dict[str, Any], rows: Sequence[Row]) -> list[str]:
-    """Return what has to be said below the table."""
+    """Return the notes below the table: reasons, how times were taken, the CPU."""
     steps = next((row._blocks[0][:START_BLOCKS] for row in rows if row.history), np.empty(0))
     settings = "".join(f", {name}={value}" for name, value in machine["environment"].items())
     reasons = [

@@ -1,4 +1,4 @@
-"""What a gradient check has found: numbers for each array, a verdict, and what may be wrong."""
+"""The result of a gradient check: numbers for each array, a verdict, and likely causes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WIDTH = 80
 
 
 class GradientCheckFailed(AssertionError):
-    """A gradient that is not that of its function; `report` says where."""
+    """A gradient check that did not pass; `report` has the details."""
 
     def __init__(self, report: GradientReport) -> None:
         super().__init__(str(report))
@@ -71,7 +71,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class ParameterReport:
-    """What was found for one array.
+    """The result of a gradient check for one array.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ class GradientReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the verdict is "passed"."""
+        """True if the verdict is "passed"."""
         return self.verdict == "passed"
 
     def raise_if_failed(self) -> None:
