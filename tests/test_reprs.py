@@ -46,6 +46,19 @@ def test_pictures_have_matplotlibs_names(tmp_path):
     assert ax._repr_png_().startswith(b"\x89PNG")
 
 
+def test_pictures_name_the_classes_of_the_net():
+    """Whoever trained on cats and dogs does not look up which of them is 0."""
+    pytest.importorskip("matplotlib", reason="a picture needs matplotlib")
+    from xpnet import plots
+
+    net = xpnet.MLP([4, 2], seed=0)
+    net.class_names = ["cat", "dog"]
+    ax = plots.plot_confusion(net, X, T)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["cat", "dog"]
+    ax = plots.plot_confusion(net, X, T, names=["a", "b"])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["a", "b"]
+
+
 # --- completion ------------------------------------------------------------------------------
 
 

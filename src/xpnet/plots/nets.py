@@ -78,7 +78,7 @@ def plot_confusion(
     ax : matplotlib.axes.Axes, optional
         None makes a figure of 8 × 8 inches.
     names : sequence of str, optional
-        Of the classes; default: their numbers.
+        Of the classes; default: the net's ``class_names``, or else their numbers.
 
     Returns
     -------
@@ -268,7 +268,7 @@ def plot_mistakes(
     shape : (rows, columns), optional
         Of an image. None: a square, where the number of inputs is one.
     names : sequence of str, optional
-        Of the classes; default: their numbers.
+        Of the classes; default: the net's ``class_names``, or else their numbers.
     limit : int
         Draw at most so many; fewer in a small axes, so that they can be read.
 
@@ -400,6 +400,7 @@ def _class_names(net: NetLike, names: Sequence[str] | None) -> list[str]:
             f"{net.output.name!r}"
         )
     classes = net.batch.outputs
+    names = getattr(net, "class_names", None) if names is None else names
     if names is None:
         return [str(i) for i in range(classes)]
     if isinstance(names, str) or len(names) != classes:
