@@ -158,10 +158,14 @@ def test_names_are_bold_in_a_terminal(monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
+    path = "/somewhere/" + "in/a/folder/" * 7
     tables.show([("steps", "10,000"), ("device", f"{GPU}, torch 2.9.1+cu128 on cuda:0")])
     text = terminal.getvalue()
     fits(text, width, ["10,000", *GPU.split()[:-1], "2.9.1+cu128", "cuda:0"])
     assert "\x1b[1msteps \x1b[0m  10,000\n" in text
+    tables.show([("model", path)])
+    below = f"\x1b[1mmodel\x1b[0m\n  {path}\n"
+    assert terminal.getvalue().endswith(below if width < 120 else f"\x1b[1mmodel\x1b[0m  {path}\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")

@@ -40,7 +40,10 @@ def show(rows: Iterable[tuple[str, str]]) -> None:
     lines = text_pairs(rows, line_width())
     if sys.stdout.isatty():
         indent = max(len(name) for name, _ in rows)
-        lines = [click.style(line[:indent], bold=True) + line[indent:] for line in lines]
+        lines = [
+            line if line.startswith(" ") else click.style(line[:indent], bold=True) + line[indent:]
+            for line in lines
+        ]
     click.echo("\n".join(lines))
 
 
