@@ -47,7 +47,7 @@ def draw(estimator, **how):
         image = ax.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="equal")
         ax.set_axis_off()
     figure.colorbar(image, ax=figure.axes, shrink=0.5, location="bottom", label="weight")
-    figure.suptitle(f"784-40-10 on MNIST: weights of 16 hidden units, {100 * score:.1f} % right")
+    figure.suptitle(f"784-40-10 on MNIST: weights of 16 hidden units, {100 * score:.1f} % accuracy")
     return figure
 
 

@@ -129,9 +129,9 @@ net, t = xpnet.MLP([4, 2], seed=0), np.asarray([0, 1, 0, 1])
 """
 
 
-def test_in_a_kernel(execute):
+def test_in_a_kernel(execute, tmp_path):
     """One bar that is updated in place, with no widgets to install; objects and pictures show."""
-    setup, bar, stopped, history, net, report, picture = execute(
+    setup, bar, stopped, history, net, report, *pictures = execute(
         SETUP,
         "h = xpnet.fit(net, x, t, steps=3000, batch_size=4, progress=True)",
         "def stop(progress):\n"
@@ -142,6 +142,9 @@ def test_in_a_kernel(execute):
         "net",
         "net.check_gradient(x, t)",
         "from xpnet import plots\nplots.plot_confusion(net, x, t)",
+        "h.plot()",
+        f"h.plot({str(tmp_path / 'loss.png')!r})",
+        "net.check_gradient(x, t).plot()",
     )
     assert setup == []
     assert [output.output_type for output in bar] == ["display_data"], bar
@@ -152,4 +155,6 @@ def test_in_a_kernel(execute):
     for output, words in ((history, "last loss"), (net, "4 × 2"), (report, "rel. error")):
         assert words in output[0].data["text/html"]
     assert history[0].data["text/plain"].startswith("<History: 3,000 steps")
-    assert "image/png" in picture[0].data
+    for (picture,) in pictures:  # one each, and no name of a class that is xpnet's alone
+        assert "image/png" in picture.data
+        assert picture.data["text/plain"].startswith(("<Figure size ", "<Axes: "))

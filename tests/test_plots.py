@@ -250,7 +250,7 @@ def test_confusion_counts(lib):
             for text in ax.texts
         }
         assert counted == {(0, 0): "1", (1, 1): "1", (1, 2): "1", (2, 1): "1", (2, 2): "2"}
-        assert ax.get_title() == "4 of 6 right (66.67 %)"
+        assert ax.get_title() == "Accuracy 66.67 %: 4 of 6"
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted", "true")
 
 

@@ -1,6 +1,7 @@
 """Neural nets that run where your arrays live."""
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from . import functions, layers, losses, optimizers
@@ -43,10 +44,16 @@ __all__ = [
     "numerical_gradient", "open_shards", "optimizers", "place",
 ]  # fmt: skip
 
+# The wings that are imported when they are first asked for, and what they need beside NumPy.
+_WINGS = {
+    "datasets": None, "plots": "matplotlib", "scratch": None, "sklearn": "sklearn",
+    "testing": None, "training": None,
+}  # fmt: skip
+
 
 def __getattr__(name: str) -> Any:
     """Import what not every program needs when it is first asked for (PEP 562)."""
-    if name in ("datasets", "scratch", "sklearn", "testing", "training"):
+    if name in _WINGS:
         return importlib.import_module(f".{name}", __name__)
     if name in __all__:
         for wing in ("datasets", "training"):
@@ -57,4 +64,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """Return what users call; the other modules are the library's own."""
+    here = (wing for wing, needed in _WINGS.items() if not needed or find_spec(needed))
+    return sorted({*__all__, *here, "backend", "gradients"})

@@ -12,6 +12,7 @@ from ..backend.placement import DTYPES
 from ..losses import OUTPUTS
 from ..network import Network
 from . import inputs, options
+from .tables import say, show_report
 
 # Of nets of layers: up to so many entries each is checked, of larger ones random directions. Each
 # takes several forward passes, of so many rows where nothing else is asked for.
@@ -49,21 +50,21 @@ def check(
     if batch_size > x.shape[0]:
         raise ValueError(f"--batch-size is {batch_size}, more than the {x.shape[0]} images")
     net = inputs.build(tuple(x.shape[1:]), inputs.class_count(where, t), where, described)
-    click.echo(repr(net)[1:-1])
+    say(repr(net)[1:-1])
     x = inputs.rows_for(net, x[:batch_size, ...])
     directions = None
     if layered:
         move_off_zero(net, described["seed"])
         count = sum(math.prod(shape) for shape in net.definition.shapes.values())
         directions = DIRECTIONS if count > EVERY else None
-        click.echo(f"on {batch_size} rows, with biases that are moved off 0, a kink of many layers")
+        say(f"on {batch_size} rows, with biases that are moved off 0, a kink of many layers")
         if directions is not None:
-            click.echo(
+            say(
                 f"{count:,} entries would take long: {directions} random directions of each array "
                 f"of more than {20 * directions}"
             )
     report = net.check_gradient(x, t[:batch_size], directions=directions)
-    click.echo(str(report))
+    show_report(report)
     return 1 if report.verdict == "failed" else 0
 
 

@@ -1,4 +1,4 @@
-"""xpnet compare: the same training on every backend and device of this machine, in turn.
+"""xpnet compare: the same training run on every backend and device of this machine, in turn.
 
 Each runs as ``xpnet train`` in a process of its own: what a library sets up once (float64 on
 JAX, memory taken from a GPU, threads) is gone before the next one starts, and a crash ends one
@@ -23,7 +23,7 @@ import numpy as np
 from . import inputs, options
 from .errors import INTERRUPTED
 from .runs import default_folder, run_folder
-from .tables import finite_or_none, show_table
+from .tables import finite_or_none, say, show_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +39,8 @@ START_BLOCKS = 2
 def compare(*, out: Path | None, force: bool, as_json: bool, **given: Any) -> int:
     """Train the same net on every backend and device that this machine has.
 
-    One after the other, with the same seed and data. Leaves compare.png and compare.json, and
-    prints the table. The exit code is 1 where a backend that is here failed.
+    The runs follow one another, with the same seed and data. Writes compare.png and compare.json,
+    and prints a table. The exit code is 1 if a backend that is installed failed.
     """
     from .. import plots  # noqa: F401  (without matplotlib the run would fail at its end)
 
@@ -72,8 +72,9 @@ def compare(*, out: Path | None, force: bool, as_json: bool, **given: Any) -> in
             click.echo(result)
         else:
             show_table(HEAD, map(cells, rows))
-            click.echo("\n".join(notes(about, rows)))
-            click.echo(f"compare.png and compare.json are in {folder}")
+            for note in notes(about, rows):
+                say(note)
+            say(f"compare.png and compare.json are in {folder}")
     return INTERRUPTED if interrupted else int(any(row.reason for row in tried))
 
 
@@ -95,7 +96,7 @@ class Row:
     difference : float or None
         The largest difference of its losses from NumPy's.
     speedup : float or None
-        NumPy's time a step over its own.
+        NumPy's time per step over its own.
     """
 
     backend: str
@@ -135,7 +136,7 @@ class Row:
 
     @property
     def step_seconds(self) -> float | None:
-        """Seconds a step: the median of the whole blocks after the first ones."""
+        """Seconds per step: the median of the whole blocks after the first ones."""
         steps, seconds = self._blocks
         # A shorter last block is compiled or recorded again.
         later = (seconds / steps)[START_BLOCKS:][steps[START_BLOCKS:] == steps[:1]]
@@ -221,7 +222,7 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "test\naccuracy": ("test_accuracy", lambda share: f"{100 * share:.2f} %"),
     "largest\ndifference": ("largest_difference_from_numpy", lambda d: f"{d:.1e}" if d else "0"),
     "start\ns": ("start_seconds", "{:.2f}".format),
-    "µs a\nstep": ("microseconds_a_step", lambda t: f"{t:,.0f}" if t >= 99.5 else f"{t:.1f}"),
+    "µs per\nstep": ("microseconds_a_step", lambda t: f"{t:,.0f}" if t >= 99.5 else f"{t:.1f}"),
     "speed-up": ("speedup_over_numpy", "{:.2f}".format),
 }
 HEAD = ("backend", "device", *COLUMNS)
@@ -236,7 +237,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def notes(machine: dict[str, Any], rows: Sequence[Row]) -> list[str]:
-    """Return what has to be said below the table."""
+    """Return the notes below the table: reasons, how times were taken, the CPU."""
     steps = next((row._blocks[0][:START_BLOCKS] for row in rows if row.history), np.empty(0))
     settings = "".join(f", {name}={value}" for name, value in machine["environment"].items())
     reasons = [
@@ -246,14 +247,14 @@ def notes(machine: dict[str, Any], rows: Sequence[Row]) -> list[str]:
     return [
         *reasons,
         f"start: the first {steps.sum():,.0f} steps, with all that a library compiles, records "
-        "and warms up; µs a step: the median block of the steps after them",
+        "and warms up; µs per step: the median block of the steps after them",
         f"CPU: {machine['cpu']}, {machine['usable_cpu_count']} of {machine['cpu_count']} "
         f"logical cores{settings}",
     ]
 
 
 def figure(rows: Sequence[Row]) -> Figure:
-    """Draw the loss curves over one another, and bars of the time a step.
+    """Draw the loss curves over one another, and bars of the time per step.
 
     Raises
     ------
@@ -268,7 +269,7 @@ def figure(rows: Sequence[Row]) -> Figure:
     title = title_of(trained[0].history["settings"] if trained else {})
     plot_losses({row.name: row.loss for row in trained}, left, title=title)
     times = {row.name: 1e6 * (row.step_seconds or np.nan) for row in trained}
-    plot_times(times, right, unit="µs a step, after the start")
+    plot_times(times, right, unit="µs per step, after the start")
     return picture
 
 

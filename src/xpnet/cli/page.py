@@ -25,8 +25,8 @@ Picture = Callable[..., Axes]  # of the axes to draw into, None for new ones
 # The captions, and the height in inches on a phone: drawn again, so that its words can be read.
 CAPTIONS = {
     "loss": ("Loss of each step", 3.6),
-    "confusion": ("What the test images are, and what the net takes them for", 4.2),
-    "mistakes": ("Test images whose wrong class the net is most sure of", 6),
+    "confusion": ("True and predicted classes of the test images", 4.2),
+    "mistakes": ("Test images that the net misclassifies with the highest confidence", 6),
     "filters": ("Filters of the first convolution, before and after training", 2.6),
     "weights": ("Weights into the units of the first layer, as images", 3.8),
 }
@@ -36,10 +36,10 @@ def pictures_of(
     history: History, net: Network | None = None, x: Array = None, t: Array = None,
     shape: tuple[int, int] | None = None, first: Host | None = None,
 ) -> dict[str, Picture]:  # fmt: skip
-    """Return the pictures of a training, by the names of their files.
+    """Return the pictures of a training run, by the names of their files.
 
-    The loss; and where a net and test images are given, what it makes of them. `first` are the
-    weights of its first layer before training.
+    The loss; and, given a net and test images, its predictions for them. `first` are the weights
+    of its first layer before training.
 
     Examples
     --------

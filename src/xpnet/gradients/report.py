@@ -1,4 +1,4 @@
-"""What a gradient check has found: numbers for each array, a verdict, and what may be wrong."""
+"""The result of a gradient check: numbers for each array, a verdict, and likely causes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Host, smallest_normal
-from ..markup import paragraph, table
+from ..markup import paragraph, table, text_table
 from .verdicts import FAILED, JUMP, KINK, PASSED, STAIRCASE, UNCLEAR, Slopes
 
 # In a net, a difference whose error is above this share of the largest entry decides nothing.
 RESOLUTION = 0.05
 # How many entries a note names.
 NAMED = 5
+# Of the table, in characters, where nobody says how wide the page is.
+WIDTH = 80
 
 
 class GradientCheckFailed(AssertionError):
-    """A gradient that is not that of its function; `report` says where."""
+    """A gradient check that did not pass; `report` has the details."""
 
     def __init__(self, report: GradientReport) -> None:
         super().__init__(str(report))
@@ -69,7 +71,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class ParameterReport:
-    """What was found for one array.
+    """The result of a gradient check for one array.
 
     Attributes
     ----------
@@ -128,7 +130,7 @@ class GradientReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the verdict is "passed"."""
+        """True if the verdict is "passed"."""
         return self.verdict == "passed"
 
     def raise_if_failed(self) -> None:
@@ -168,19 +170,21 @@ class GradientReport:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        lines = [f"Gradient check {self.verdict}: {self.method}"]
-        if self.parameters:
-            rows = [_HEAD, *self._rows()]
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            form = "  ".join(f"{{:{'>' if i else '<'}{width}}}" for i, width in enumerate(widths))
-            lines += [form.format(*row).rstrip() for row in rows]
-        return "\n".join([*lines, *self._remarks()])
+        return "\n".join([self._headline(), *self._table(WIDTH), *self._remarks()])
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        parts = [paragraph(f"Gradient check {self.verdict}: {self.method}")]
+        parts = [paragraph(self._headline())]
         if self.parameters:
             parts.append(table(self._rows(), head=_HEAD))
         return "".join([*parts, *map(paragraph, self._remarks())])
+
+    def _headline(self) -> str:
+        return f"Gradient check {self.verdict}: {self.method}"
+
+    def _table(self, width: int) -> list[str]:
+        return text_table(_HEAD, self._rows(), width) if self.parameters else []
 
     def _remarks(self) -> list[str]:
         causes = [f"Likely cause: {cause}" for cause in self.causes]

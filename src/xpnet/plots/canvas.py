@@ -32,6 +32,9 @@ def figure_of(ax: Axes) -> Figure:
 class _ShownFigure(Figure):
     """A figure that notebooks show although it does not belong to pyplot."""
 
+    def __repr__(self) -> str:
+        return super().__repr__().replace(type(self).__name__, "Figure", 1)
+
     def _repr_png_(self) -> bytes:
         picture = io.BytesIO()
         self.savefig(picture, format="png")
@@ -40,6 +43,9 @@ class _ShownFigure(Figure):
 
 class _ShownAxes(Axes):
     """The axes of such a figure: a notebook shows the picture, not the name of its class."""
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace(type(self).__name__, "Axes", 1)
 
     def _repr_png_(self) -> bytes:
         assert isinstance(self.figure, _ShownFigure)

@@ -193,7 +193,7 @@ def plot_losses(
 
 
 def plot_times(
-    times: Mapping[str, float], ax: Axes | None = None, *, unit: str = "µs a step"
+    times: Mapping[str, float], ax: Axes | None = None, *, unit: str = "µs per step"
 ) -> Axes:
     """Draw times as bars, one below the other in the order given.
 
@@ -345,7 +345,7 @@ def _box(history: HistoryLike, mean: np.ndarray) -> str:
         lines[0] += f" (smoothed {mean[-1]:.4g})"
     if history.test_accuracy is not None:
         lines.append(f"test accuracy {100 * history.test_accuracy:.2f} %")
-    lines.append(f"{history.seconds:,.2f} s, {each:,.{3 if each < 100 else 0}f} ms a step")
+    lines.append(f"{history.seconds:,.2f} s, {each:,.{3 if each < 100 else 0}f} ms per step")
     lines.append(history.device)
     if history.stopped:
         lines.append(history.stopped)

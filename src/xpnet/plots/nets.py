@@ -67,7 +67,7 @@ def plot_confusion(
 ) -> Axes:
     """Draw how many rows of each class are predicted as which class.
 
-    Right ones are blue, on the diagonal; mistakes are red, the darker the more of them.
+    Correct predictions are blue, on the diagonal; mistakes are red. Darker means more of them.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def plot_confusion(
     ax : matplotlib.axes.Axes, optional
         None makes a figure of 8 × 8 inches.
     names : sequence of str, optional
-        Of the classes; default: their numbers.
+        Of the classes; default: the net's ``class_names``, or else their numbers.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def plot_confusion(
     >>> net = xpnet.MLP([2, 2], weight_init=0.0)
     >>> ax = plot_confusion(net, np.zeros((4, 2), dtype=np.float32), np.asarray([0, 0, 0, 1]))
     >>> ax.get_title()
-    '3 of 4 right (75.00 %)'
+    'Accuracy 75.00 %: 3 of 4'
     """
     names = _class_names(net, names)
     true, predicted, _ = _predicted(net, x, t)
@@ -126,7 +126,7 @@ def plot_confusion(
     ax.set_xlabel("predicted", fontsize=size)
     ax.set_ylabel("true", fontsize=size)
     hits = int(np.trace(counts))
-    entitle(ax, f"{hits:,} of {len(true):,} right ({100 * hits / len(true):.2f} %)")
+    entitle(ax, f"Accuracy {100 * hits / len(true):.2f} %: {hits:,} of {len(true):,}")
     return ax
 
 
@@ -268,7 +268,7 @@ def plot_mistakes(
     shape : (rows, columns), optional
         Of an image. None: a square, where the number of inputs is one.
     names : sequence of str, optional
-        Of the classes; default: their numbers.
+        Of the classes; default: the net's ``class_names``, or else their numbers.
     limit : int
         Draw at most so many; fewer in a small axes, so that they can be read.
 
@@ -400,6 +400,7 @@ def _class_names(net: NetLike, names: Sequence[str] | None) -> list[str]:
             f"{net.output.name!r}"
         )
     classes = net.batch.outputs
+    names = getattr(net, "class_names", None) if names is None else names
     if names is None:
         return [str(i) for i in range(classes)]
     if isinstance(names, str) or len(names) != classes:

@@ -35,6 +35,10 @@ class Progress:
     net: Network
     history: History
 
+    def __repr__(self) -> str:
+        loss = f", loss {np.mean(self.losses):.4f}" if len(self.losses) else ""
+        return f"<Progress: step {self.step:,} of {self.steps:,}{loss}>"
+
 
 class EarlyStopping:
     """Callback: stop where a loss has not improved for a while.
