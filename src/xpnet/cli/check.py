@@ -40,9 +40,9 @@ def check(
 ) -> int:  # fmt: skip
     """Check backpropagation against central differences, every entry of every parameter.
 
-    On the first rows of DATA, as for train. Of a net of layers (--net, --layers) with many parameters,
-    some random directions of each large array are checked instead of its entries; the output says
-    so. The exit code is 1 where an entry or a direction fails.
+    On the first rows of DATA, as for train. Of a net of layers (--net, --layers) with many
+    parameters, some random directions of each large array are checked instead of its entries; the
+    output says so. The exit code is 1 where an entry or a direction fails.
     """
     options.merge_data(given)
     described = {name: given[name] for name in options.NET}

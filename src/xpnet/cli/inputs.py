@@ -50,7 +50,7 @@ def build(data: Data, where: Placement, described: dict[str, Any]) -> Network:
     """Make the net of `options.net` for data: their shape, their classes or values."""
     names = ("net", "layers", "shift", "hidden", "activation", "weight_init")
     net, layers, shift, hidden, activation, weight_init = (described[name] for name in names)
-    options = {"output": data.output}
+    options: dict[str, Any] = {"output": data.output}
     options |= {name: value for name, value in described.items() if name not in names}
     init = "he" if weight_init is None else weight_init
     listed = layers_of(net, layers, init)

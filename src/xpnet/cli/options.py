@@ -124,7 +124,8 @@ data: list[click.Parameter] = [
         ["--dataset"], metavar=f"{'|'.join(DATASETS)}|PATH", help="Another way to give DATA."
     ),
     click.Option(
-        ["--target"], metavar="COLUMN", help="The column of a table to predict.  [default: the last]"
+        ["--target"], metavar="COLUMN",
+        help="The column of a table to predict.  [default: the last]",
     ),
     click.Option(
         ["--fill"], type=click.Choice(["mean"]),

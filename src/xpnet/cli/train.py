@@ -152,7 +152,8 @@ def _start(given: dict[str, Any]) -> Network | None:
     """Load the net of ``--init``, None where there is none; or raise."""
     if given["init"] is None:
         return None
-    typed = click.get_current_context().get_parameter_source
+    ctx = click.get_current_context()
+    typed = ctx.get_parameter_source
     for name in options.NET:
         if name != "seed" and typed(name) == ParameterSource.COMMANDLINE:
             raise click.UsageError(
@@ -161,7 +162,7 @@ def _start(given: dict[str, Any]) -> Network | None:
             )
     net = inputs.saved_net(given["init"])
     if typed("dtype") == ParameterSource.DEFAULT:
-        given["dtype"] = net.placement.dtype_name
+        given["dtype"] = ctx.params["dtype"] = net.placement.dtype_name
     return net
 
 

@@ -157,7 +157,8 @@ def is_number(series: Any) -> bool:
 
 def words_in(series: Any, path: str) -> list[str]:
     """Return each value as a word: 3 and 3.0 are both '3'. Missing ones are empty."""
-    if is_number(series) and kind_of(series, path) == "number":
-        return [f"{value:.0f}" if value == math.floor(value) else f"{value}"
-                for value in numbers_in(series, path).tolist()]  # fmt: skip
-    return [str(value) for value in series.astype(object).where(~missing_rows(series), "").tolist()]
+    if not is_number(series) or kind_of(series, path) != "number":
+        values = series.astype(object).where(~missing_rows(series), "")
+        return [str(value) for value in values.tolist()]
+    numbers = numbers_in(series, path).tolist()
+    return ["" if math.isnan(n) else f"{n:.0f}" if n == math.floor(n) else str(n) for n in numbers]

@@ -102,9 +102,9 @@ def kind_of(path: Path) -> str:
     """Return the kind of a file or folder, a key of `TAKES`; or raise."""
     suffix = path.suffix.lower()
     if path.is_dir():
-        if idx_sets.prefixes(path) or not any(p.is_dir() for p in path.iterdir()):
-            return "idx"
-        return "images"
+        inside = (p for pattern in ("*/*", "*/*/*") for p in path.glob(pattern))
+        images = not idx_sets.prefixes(path) and any(p.is_file() for p in inside)
+        return "images" if images else "idx"
     if suffix in SUFFIXES:
         return "table"
     if suffix == ".npz":

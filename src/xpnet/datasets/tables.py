@@ -30,7 +30,6 @@ from .described import (
     refuse_unknown,
 )
 from .frames import (
-    is_number,
     kind_of,
     missing_rows,
     numbers_in,
@@ -409,7 +408,7 @@ def _fill_boolean(part: Host, series: Any, column: Column, path: str, fills: boo
     if not fills:
         refuse_missing(series, path)
     known_words = {"True": 1, "False": 0, "1": 1, "0": 0, "": column.usual}
-    words = words_in(series.fillna(bool(column.usual)) if is_number(series) else series, path)
+    words = words_in(series, path)
     numbers = np.asarray([known_words.get(word, -1) for word in words])
     refuse_unknown(numbers, words, ("True", "False"), path, column.name)
     part[:, 0] = numbers
@@ -419,8 +418,8 @@ def _fill_category(part: Host, series: Any, column: Column, path: str, fills: bo
     if not fills:
         refuse_missing(series, path)
     pandas = needed("pandas", "reading a table")
-    words = words_in(series.fillna(0) if is_number(series) else series, path)
-    numbers = pandas.Categorical(words, categories=list(column.words)).codes.astype(np.int64)
+    words = words_in(series, path)
+    numbers = pandas.Index(column.words).get_indexer(words).astype(np.int64)
     numbers[missing_rows(series)] = column.usual
     refuse_unknown(numbers, words, column.words, path, column.name)
     part[np.arange(len(numbers)), numbers] = 1.0
