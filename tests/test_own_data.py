@@ -9,12 +9,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pathlib
+import re
+import runpy
+import shlex
 import struct
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rich", reason="the command needs rich")
+pytest.importorskip("pandas", reason="tables are read by pandas")
+pytest.importorskip("PIL", reason="images are read by Pillow")
 pytest.importorskip("matplotlib", reason="the command needs matplotlib")
 
 import pandas
@@ -415,8 +421,8 @@ def test_classes_and_their_names(lib, tmp_path):
     net.class_names, net.data = ["no", "yes"], {"kind": "mine", "list": [1, None]}
     expected = np.asarray(["no", "yes"])[numbers]
     net.save(tmp_path / "m")
-    for other in (net, net.to(), net.with_l2(0.1), xpnet.load(tmp_path / "m")):
-        rows = x if other is net or other.l2 else lib.host(x)
+    here = [(other, x) for other in (net, net.to(), net.with_l2(0.1))]
+    for other, rows in [*here, (xpnet.load(tmp_path / "m"), lib.host(x))]:
         np.testing.assert_array_equal(other.classify(rows), expected)
         assert (other.class_names, other.data) == (("no", "yes"), net.data)
     net.data["list"].append(2)
@@ -494,3 +500,43 @@ def test_determination_is_scikit_learns():
     expected = metrics.r2_score(t, net.predict(x))
     np.testing.assert_allclose(inputs.determination(net, x, t), expected)
     assert inputs.determination(net, x, np.zeros((20, 2))) is None
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+PAGE = pathlib.Path(__file__).parent.parent / "docs" / "own-data.md"
+
+
+def test_the_page_runs(run, tmp_path):
+    """A reader copies its blocks one after the other, those of Python and those of commands."""
+    blocks = re.findall(r"^```(python|sh)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    namespace, count = {}, 0
+    for language, block in blocks:
+        if language == "python":
+            exec(compile(block, PAGE.name, "exec"), namespace)
+            continue
+        for line in block.splitlines():
+            program, *words = shlex.split(line)
+            if program == "xpnet":
+                # Pictures are not what this page is about.
+                run(*words, *(["--no-pictures"] if words[0] == "train" else []))
+                count += 1
+    assert count == 16
+    head = re.search(r"```text\n(.*?)\n", PAGE.read_text()).group(1)
+    found = (tmp_path / "kinds.csv").read_text().splitlines()
+    assert (found[0], len(found)) == (head, 201)
+    assert (tmp_path / "predicted-prices.csv").read_text().startswith("row,price\n1,")
+    found = lines(run("predict", "people.safetensors", "new-people.csv"))
+    right = namespace["people"]["kind"][800:].to_numpy()
+    assert np.mean([row["class"] for row in found] == right) > 0.8
+
+
+def test_the_table_of_the_page_is_that_of_its_file():
+    """A page that says something else than what was measured; and what it says."""
+    module = runpy.run_path(str(PAGE.parent.parent / "benchmarks" / "tables.py"))
+    page = PAGE.read_text(encoding="utf-8")
+    assert module["written"](page) == page
+    for found in json.loads(module["RESULTS"].read_text(encoding="utf-8"))["sets"].values():
+        ours, theirs = np.asarray(found["xpnet"]), np.asarray(found["scikit-learn"])
+        assert len(ours) == len(theirs) == 5
+        assert ours.mean() > theirs.mean() - theirs.std(ddof=1)
