@@ -29,7 +29,7 @@ from PIL import Image
 
 import xpnet
 from xpnet import cli
-from xpnet.cli import inputs
+from xpnet.cli import compare, inputs
 from xpnet.datasets import own
 
 ADAM = ("--optimizer", "adam", "--learning-rate", 0.01, "--no-pictures", "--batch-size", 20)
@@ -349,6 +349,23 @@ def test_check_takes_the_same_data(run, tmp_path):
     assert "identity" in run("check", "v.csv", "--hidden", 3, "--batch-size", 10)
 
 
+def test_compare_takes_the_same_data(run, tmp_path, monkeypatch):
+    """What is typed reaches the run on each backend."""
+    pictures(tmp_path / "set", each=4)
+    found = []
+    monkeypatch.setattr(compare, "machine", lambda: {"backends": []})
+    monkeypatch.setattr(compare, "rows_of", lambda backends: [compare.Row("numpy", "2", "cpu")])
+    monkeypatch.setattr(compare, "train", lambda row, words: found.extend(words))
+    words = ("compare", "set", "--gray", "--size", "4x6", "--test", 0.5, "--steps", 1)
+    result = CliRunner().invoke(cli.cli, [*map(str, words)])
+    assert result.exit_code == 2  # nothing was trained
+    text = " ".join(found)
+    for option in ("--dataset set", "--size 4x6", "--gray --", "--test 0.5"):
+        assert option in text
+    run("train", *found, "--out", "run", "--no-pictures", "--batch-size", 4)
+    assert xpnet.load("run/model.safetensors").data["size"] == [4, 6]
+
+
 # --- what is refused ----------------------------------------------------------------------------
 
 
@@ -370,7 +387,7 @@ def test_commands_that_do_not_fit_their_data(run, tmp_path):
         (("set", "--test", 0.2), "no --test here: set is a folder of IDX files"),
         (("a.csv", "--size", "3xx"), "'3xx' is not a size above 0, or HEIGHTxWIDTH"),
         (("photo.png",), "photo.png: expected a .csv, .parquet or .npz file, a folder of a folder"),
-        (("names.npz",), "expected the arrays x and t or X and y or x and y, found images, labels"),
+        (("names.npz",), "expected x and t, or X and y, among its arrays, found images, labels"),
         (("short.npz",), "expected rows and a target for each, found shapes (4, 2) and (3,)"),
         (("nowhere.csv",), "unknown dataset 'nowhere.csv'"),
     ]:  # fmt: skip
@@ -391,6 +408,10 @@ def test_data_of_another_kind_for_a_model(run, tmp_path):
     net.data = {"kind": "table", "columns": 3}
     net.save("damaged")
     assert "its description of the data is damaged" in refused(run, "predict", "damaged", "a.csv")
+    other = xpnet.MLP([3, 3])
+    other.data = xpnet.load("a/model.safetensors").data
+    other.save("other")
+    assert "of 5 numbers a row; the net takes 3" in refused(run, "predict", "other", "a.csv")
     net.data = {"kind": "nonsense"}
     net.save("unknown")
     assert "its description of the data is damaged" in refused(run, "predict", "unknown", "a.csv")

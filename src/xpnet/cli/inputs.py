@@ -285,13 +285,26 @@ def saved_net(path: Path) -> Network:
     return load(path)
 
 
+def description_of(net: Network, path: Path) -> Description | None:
+    """Return what a saved net knows of its data, None where it knows nothing; or raise."""
+    description = own.described_by(net.data, path)
+    if description is not None:
+        found, wanted = math.prod(description.shape), math.prod(net.definition.input_shape)
+        if found != wanted:
+            raise FileError(
+                f"{path}: its description of the data is damaged: of {found} numbers a row; the "
+                f"net takes {wanted}"
+            )
+    return description
+
+
 def load_model_and_data(
     *, model: Path, data: str, split: str | None, backend: str, device: str | None, labels: bool,
     prefix: str | None = None,
 ) -> Loaded:  # fmt: skip
     """Load a saved net to where it is to compute; and rows, with labels or None, for it."""
     net = saved_net(model)
-    description = own.described_by(net.data, model)
+    description = description_of(net, model)
     # Its dtype is known only now, and JAX wants to know it before it is imported.
     place_early(backend, device, net.placement.dtype_name)
     net = net.to(backend, device)

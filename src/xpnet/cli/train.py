@@ -13,7 +13,6 @@ from click.core import ParameterSource
 
 from ..arrays import Array, Host
 from ..backend import Placement, place
-from ..datasets.own import described_by
 from ..network import Network
 from ..optimizers import Clipped, Optimizer
 from ..schedules import Constant, Cosine, StepDecay, WarmUp
@@ -174,7 +173,7 @@ def _load(
     The net; the data; rows in the net's shape and targets: to train with, to look at each epoch,
     to test with.
     """
-    known = None if start is None else described_by(start.data, given["init"])
+    known = None if start is None else inputs.description_of(start, given["init"])
     loaded = inputs.load_data(given, where, known)
     if start is None:
         net = inputs.build(loaded, where, {name: given[name] for name in options.NET})

@@ -129,9 +129,9 @@ def refuse_missing(series: Any, path: str) -> None:
     rows = np.flatnonzero(missing_rows(series))
     if rows.size:
         raise FileError(
-            f"{path}: row {rows[0] + 1}, column {series.name!r} is missing ({rows.size:,} of its "
-            "rows are): fill in or leave out, or fill='mean' (--fill mean) for what is not the "
-            "target"
+            f"{path}: row {rows[0] + 1}, column {series.name!r} is missing, empty or a word such "
+            f"as NA ({rows.size:,} of its rows are): leave such rows out, or, where it is not the "
+            "target, train with fill='mean' (--fill mean)"
         )
 
 

@@ -277,7 +277,7 @@ def _look(path: Path) -> tuple[tuple[int, int], str]:
 def _size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    pair = [*size] if isinstance(size, (list, tuple)) else [size, size]
+    pair: list[Any] = [*size] if isinstance(size, (list, tuple)) else [size, size]
     if len(pair) != 2:
         raise ValueError(f"size must be a number or (height, width), not {size!r}")
     height, width = (positive_integer(n, "size") for n in pair)

@@ -155,9 +155,9 @@ def _pair(
             x, t = (_read_member(archive, members[name]) if i <= labels else None
                     for i, name in enumerate(pair))  # fmt: skip
             return x, t
-    expected = " or ".join(" and ".join(pair[: 1 + labels]) for pair in names)
-    found = ", ".join(sorted(members)) or "none"
-    raise FileError(f"{path}: expected the arrays {expected}, found {said(Exception(found))}")
+    first, second = (" and ".join(pair[: 1 + labels]) for pair in names[:2])
+    found = said(Exception(", ".join(sorted(members)) or "none"))
+    raise FileError(f"{path}: expected {first}, or {second}, among its arrays, found {found}")
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:

@@ -123,6 +123,9 @@ class Table:
             )
             for c in described["columns"]
         )  # fmt: skip
+        for column in columns:
+            if not 0 <= column.usual < max(2, len(column.words)) or not column.deviation >= 0.0:
+                raise ValueError(f"column {column.name!r} contradicts itself")
         names = described["class_names"]
         return cls(
             columns, str(described["target"]), None if names is None else tuple(map(str, names)),

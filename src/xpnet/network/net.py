@@ -68,6 +68,11 @@ class Network(BaseNetwork):
     state : dict of arrays
         What training moves though no gradient does, such as ``mean1`` and ``variance1`` of batch
         normalization; {} for most nets.
+    class_names : tuple of str or None
+        Names for `classify`, one for each output: set them as you like. Saved with the net.
+    data : dict or None
+        What was learned of the data that the net was trained with, such as the ``to_dict`` of
+        `xpnet.load_table`'s description. Saved with the net, as JSON.
 
     Raises
     ------
