@@ -12,8 +12,8 @@ import nox
 TORCH = "torch==2.13.0"
 TEST_TOOLS = [
     "pytest>=8", "hypothesis", "matplotlib", "pooch", "nbclient", "ipykernel", "sybil>=9",
-    "scikit-learn>=1.9", "pandas", "polars", "psutil", "dask>=2026.8", "distributed>=2026.8",
-    "pytest-timeout>=2.4", "pytest-xdist>=3.8",
+    "scikit-learn>=1.9", "pandas", "pillow", "pyarrow", "polars", "psutil", "dask>=2026.8",
+    "distributed>=2026.8", "pytest-timeout>=2.4", "pytest-xdist>=3.8",
 ]  # fmt: skip
 SITE_TOOLS = [
     "sphinx>=8", "pydata-sphinx-theme>=0.16", "numpydoc>=1.8", "myst-nb>=1.2", "sphinx-design>=0.6",

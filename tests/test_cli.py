@@ -618,7 +618,7 @@ def test_convolutional_nets_are_two_options(run, tmp_path, images):
     np.save("rows.npy", other.placement.to_host(xpnet.load_idx(images)[1][0]))
     classes = [run("predict", "run/model.safetensors", data)[1] for data in (images, "rows.npy")]
     assert classes[0] == classes[1]
-    assert len(classes[0].split()) == 60
+    assert len(classes[0].split()) == 61
     page = Page(tmp_path / "run" / "report.html")
     assert any(word.startswith("A convolutional net on ") for word in page.words)
     assert not any("'layer':" in word for word in page.words), "a layer as a dict"
@@ -989,6 +989,12 @@ def test_evaluate_says_what_the_training_said(run, images, model, tmp_path):
     assert told["rows"] == 200
 
 
+def table_of(text):
+    """The header and the numbers of a .csv text."""
+    head, _, rest = text.partition("\n")
+    return head.split(","), np.loadtxt(io.StringIO(rest), delimiter=",", ndmin=2)
+
+
 def test_predict_on_every_backend(run, images, model, lib, tmp_path):
     """The file says the dtype; the option alone must be enough for the backend."""
     backend = lib.kwargs["xp"]
@@ -999,8 +1005,10 @@ def test_predict_on_every_backend(run, images, model, lib, tmp_path):
     assert (code, errors) == (0, "")
     (_, (x, t)), net = xpnet.load_idx(images, dtype="float64"), xpnet.load(model)
     expected = net.predict(x)
-    found = np.loadtxt(io.StringIO(output), delimiter=",")
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    head, found = table_of(output)
+    assert head == ["row", "0", "1", "2"]
+    np.testing.assert_array_equal(found[:, 0], 1 + np.arange(60))
+    np.testing.assert_allclose(found[:, 1:], expected, rtol=1e-12)
     told = json.loads(run("evaluate", model, images, "--json", *where)[1])
     np.testing.assert_allclose(told["loss"], float(net.loss(x, t)), rtol=1e-12)
 
@@ -1027,7 +1035,10 @@ def test_the_form_of_the_data_does_not_matter(run, images, model):
     for data in forms(images):
         code, output, errors = run("predict", model, data)
         assert (code, errors) == (0, ""), data
-        assert [int(line) for line in output.splitlines()] == expected.argmax(axis=1).tolist()
+        head, found = table_of(output)
+        assert head == ["row", "class", "probability"]
+        np.testing.assert_array_equal(found[:, 1], expected.argmax(axis=1))
+        np.testing.assert_allclose(found[:, 2], expected.max(axis=1), rtol=1e-12)
     for data in ("both.npz", "rows.npz"):
         told = json.loads(run("evaluate", model, data, "--json")[1])
         np.testing.assert_allclose(told["loss"], float(net.loss(x, t)), rtol=1e-13)
@@ -1041,7 +1052,8 @@ def test_predictions_in_files(run, images, model, tmp_path):
         for name in ("p.csv", "p.npy"):
             assert run("predict", model, images, "--out", name, "--force", *flags) == (0, "", "")
         np.testing.assert_array_equal(np.load("p.npy"), wanted)
-        np.testing.assert_array_equal(np.loadtxt("p.csv", delimiter=","), wanted)
+        found = table_of(Path("p.csv").read_text(encoding="utf-8"))[1]
+        np.testing.assert_array_equal(found[:, 1:] if flags else found[:, 1], wanted)
     assert "--force replaces it" in refused(run("predict", model, images, "--out", "p.csv"))
     assert "must end in .csv or .npy" in refused(run("predict", model, images, "--out", "p.txt"))
     assert "no folder no" in refused(run("predict", model, images, "--out", "no/p.csv"))
@@ -1054,7 +1066,8 @@ def test_values_are_no_classes(run, tmp_path):
     xpnet.MLP([2, 3], output="identity", seed=0).save("m.safetensors")
     np.savez("data.npz", x=np.eye(2), t=np.zeros((2, 3)))
     output = run("predict", "m.safetensors", "data.npz")[1]
-    assert np.loadtxt(io.StringIO(output), delimiter=",").shape == (2, 3)
+    head, found = table_of(output)
+    assert (head, found.shape) == (["row", "output1", "output2", "output3"], (2, 4))
     code, output, errors = run("evaluate", "m.safetensors", "data.npz")
     assert (code, errors) == (0, "")
     assert "accuracy" not in output
@@ -1094,7 +1107,7 @@ def bad_files():
         ("predict", "empty.npy", "found shape (0, 36)"),
         ("predict", "nan.npy", "expected finite numbers, found NaN"),
         ("predict", "objects.npy", "expected a .npy file"),
-        ("predict", "names.npz", "no array 'x', but images"),
+        ("predict", "names.npz", "expected x, or X, among its arrays, found images"),
         ("predict", "cut.npy", "expected a .npy file"),
         ("predict", "huge.npy", "expected a .npy file"),
         ("predict", "html.npy", "expected a .npy file"),
@@ -1104,7 +1117,7 @@ def bad_files():
         ("predict", "html", "expected an IDX file"),
         ("evaluate", "narrow.npy", "expected data with labels"),
         ("evaluate", "html", "expected data with labels"),
-        ("evaluate", "no-t.npz", "no array 't', but x"),
+        ("evaluate", "no-t.npz", "expected x and t, or X and y, among its arrays, found x"),
         ("evaluate", "labels.npz", "t has the label 3; expected 0 to 2"),
         ("evaluate", "text.npz", "expected labels as integers or floats in t"),
         ("evaluate", ".", "train-images-idx3-ubyte"),
@@ -1131,7 +1144,7 @@ def test_a_bomb_is_refused(run, model, monkeypatch):
 def test_bad_models_are_one_line(run, model, images):
     """A model that is missing, damaged or of another kind, each with its own words."""
     assert refused(run("predict", "no", images)) == "no: No such file or directory"
-    assert refused(run("predict", "run", images)) == "run: Is a directory"
+    assert "finished run: it has no model.safetensors" in refused(run("predict", ".", images))
     assert "starts with the length" in refused(run("predict", "run/history.json", images))
     content = Path(model).read_bytes()
     Path("cut").write_bytes(content[:-100])

@@ -169,7 +169,7 @@ def test_two_nets_are_refused_before_any_training(run, devices, words, message):
 
 def test_every_shared_option_is_one_of_train():
     """`compare` hands its options to `train`: one that train lacks would fail every row."""
-    own = {"out", "force", "as_json", "debug"}
+    own = {"out", "force", "as_json", "debug", "data"}  # DATA is handed on as --dataset
     train = {option for parameter in cli.train.train.params for option in parameter.opts}
     for parameter in compare.compare.params:
         if parameter.name not in own:

@@ -22,7 +22,14 @@ from .gradients import (
 from .network import MLP, Network, TwoLayerNet, load
 
 if TYPE_CHECKING:
-    from .datasets import load_fashion_mnist, load_idx, load_mnist, open_shards
+    from .datasets import (
+        load_fashion_mnist,
+        load_idx,
+        load_images,
+        load_mnist,
+        load_table,
+        open_shards,
+    )
     from .training import (
         Checkpoint,
         CheckpointWarning,
@@ -40,8 +47,8 @@ __all__ = [
     "CheckpointWarning", "DistributedError", "EarlyStopping", "FileError", "GradientCheckFailed",
     "GradientReport", "History", "Log", "Network", "NonFiniteLoss", "Progress", "TwoLayerNet",
     "__version__", "backends", "check_autodiff", "check_gradient", "check_jvp", "check_vjp", "fit",
-    "functions", "layers", "load", "load_fashion_mnist", "load_idx", "load_mnist", "losses",
-    "numerical_gradient", "open_shards", "optimizers", "place",
+    "functions", "layers", "load", "load_fashion_mnist", "load_idx", "load_images", "load_mnist",
+    "load_table", "losses", "numerical_gradient", "open_shards", "optimizers", "place",
 ]  # fmt: skip
 
 # The wings that are imported when they are first asked for, and what they need beside NumPy.

@@ -14,7 +14,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from ..arrays import Array, array_namespace, refuse_other_library
+from ..arrays import Array, array_namespace, is_array, refuse_other_library
 
 Arrays = tuple[Array, ...]
 Step = Callable[[dict[str, Any], Arrays, Arrays, Sequence[Any]], Array]
@@ -305,13 +305,20 @@ class Placement:
     def check(self, array: Array, name: str) -> None:
         """Raise TypeError where `array` is not an array of this library and device."""
         wanted = f"{self.backend.name} arrays on {self.device}"
-        how = (
-            f"convert it with xpnet.place(xp={self.backend.name!r}, "
-            f"device={str(self.device)!r}).asarray({name})"
-        )
+        here = is_array(array) and array_namespace(array) is self.xp
+        device = array_api_compat.device(array) if here else None
+        if here and (device is None or device == self.device):
+            return
+        how = f"convert it with numpy.asarray({name})"
+        if self.backend.name != "numpy" or is_array(array):
+            # The library's own name of its device may be one that `place` does not take.
+            device_id = self.device_info().id
+            how = (
+                f"convert it with xpnet.place(xp={self.backend.name!r}, device={device_id!r})"
+                f".asarray({name})"
+            )
         refuse_other_library(array, self.xp, f"{name} is", f"{wanted}: {how}")
-        device = array_api_compat.device(array)
-        if device is not None and device != self.device:
+        if device != self.device:
             raise TypeError(f"{name} is on device {device}; expected {wanted}: {how}")
 
     def describe(self) -> str:

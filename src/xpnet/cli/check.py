@@ -26,32 +26,40 @@ EVERY, DIRECTIONS, ROWS = 2000, 3, 10
         help="[default: float32; float64 for --net and --layers, whose kinks ask for short steps]",
     ),
     *options.net,
-    click.Option(["--output"], type=click.Choice(list(OUTPUTS)), default="softmax"),
+    click.Option(
+        ["--output"], type=click.Choice(list(OUTPUTS)),
+        help="[default: softmax; identity for a target of values]",
+    ),
     click.Option(
         ["--batch-size"], type=options.COUNT,
         help=f"[default: 100; {ROWS} for --net and --layers]",
     ),
 ])  # fmt: skip
 def check(
-    *, backend: str, device: str | None, dtype: str | None, dataset: str, batch_size: int | None,
-    **described: Any,
+    *, backend: str, device: str | None, dtype: str | None, output: str | None,
+    batch_size: int | None, **given: Any,
 ) -> int:  # fmt: skip
     """Check backpropagation against central differences, every entry of every parameter.
 
-    On the first rows of the data set. Of a net of layers (--net, --layers) with many parameters,
-    some random directions of each large array are checked instead of its entries; the output says
-    so. The exit code is 1 where an entry or a direction fails.
+    On the first rows of DATA, as for train. Of a net of layers (--net, --layers) with many
+    parameters, some random directions of each large array are checked instead of its entries; the
+    output says so. The exit code is 1 where an entry or a direction fails.
     """
+    options.merge_data(given)
+    described = {name: given[name] for name in options.NET}
+    if output is not None:
+        described["output"] = output
     layered = described["layers"] is not None or described["net"] != "mlp"
     where = inputs.place_early(backend, device, dtype or ("float64" if layered else "float32"))
-    (x, t), _ = inputs.load_dataset(dataset, where, flatten=False)
+    data = inputs.load_data({**given, "dtype": where.dtype_name}, where)
+    x, t = data.train
     if batch_size is None:
         batch_size = min(ROWS, x.shape[0]) if layered else 100
     if batch_size > x.shape[0]:
-        raise ValueError(f"--batch-size is {batch_size}, more than the {x.shape[0]} images")
-    net = inputs.build(tuple(x.shape[1:]), inputs.class_count(where, t), where, described)
+        raise ValueError(f"--batch-size is {batch_size}, more than the {x.shape[0]} {data.rows}")
+    net = inputs.build(data, where, described)
     say(repr(net)[1:-1])
-    x = inputs.rows_for(net, x[:batch_size, ...])
+    x = inputs.rows_for(net, x[:batch_size, ...], data.name)
     directions = None
     if layered:
         move_off_zero(net, described["seed"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..backend import BACKENDS, FOR_TESTS
 from ..backend.placement import DTYPES
@@ -34,6 +35,27 @@ def layer_sizes(ctx: object, param: object, values: tuple[str, ...]) -> tuple[in
     return tuple(map(int, sizes))
 
 
+def image_size(ctx: object, param: object, value: Any) -> tuple[int, int] | None:
+    """Return height and width of ``28`` or ``28x32``."""
+    if value is None:
+        return None
+    sizes = value.split("x") if isinstance(value, str) else [*map(str, value)]
+    if not 1 <= len(sizes) <= 2 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise click.BadParameter(f"{value!r} is not a size above 0, or HEIGHTxWIDTH")
+    return int(sizes[0]), int(sizes[-1])
+
+
+def merge_data(given: dict[str, Any]) -> None:
+    """Make one of DATA and ``--dataset``, or raise where they are two."""
+    ctx = click.get_current_context()
+    typed = ctx.get_parameter_source("dataset") == ParameterSource.COMMANDLINE
+    data, dataset = given.pop("data"), given["dataset"]
+    if typed and data not in (None, dataset):
+        raise click.UsageError(f"two data sets, {data} and --dataset {dataset}: leave one out")
+    given["dataset"] = data or dataset or "mnist"
+    ctx.params = {**given}  # what a run remembers
+
+
 def number_or_name(ctx: object, param: object, value: str | None) -> float | str | None:
     """Return a number where `value` is one."""
     try:
@@ -53,14 +75,18 @@ def as_words(options: dict[str, Any]) -> list[str]:
 
     Examples
     --------
-    >>> as_words({"hidden": (100, 50), "batch_size": 10, "steps": None})
-    ['--hidden', '100,50', '--batch-size', '10']
+    >>> as_words({"hidden": (100, 50), "batch_size": 10, "steps": None, "gray": True})
+    ['--hidden', '100,50', '--batch-size', '10', '--gray']
     """
     words = []
     for name, value in options.items():
-        if value is not None:
-            text = ",".join(map(str, value)) or "none" if name == "hidden" else str(value)
-            words += [f"--{name.replace('_', '-')}", text]
+        if value is None or value is False:
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if isinstance(value, tuple):
+            words.append(("x" if name == "size" else ",").join(map(str, value)) or "none")
+        elif value is not True:
+            words.append(str(value))
     return words
 
 
@@ -91,6 +117,35 @@ placement: list[click.Parameter] = [
     ),
     click.Option(["--device"], help="Such as cpu, cuda or cuda:1; default: the library's."),
 ]  # fmt: skip
+# Data to train with.
+data: list[click.Parameter] = [
+    click.Argument(["data"], required=False),
+    click.Option(
+        ["--dataset"], metavar=f"{'|'.join(DATASETS)}|PATH", help="Another way to give DATA."
+    ),
+    click.Option(
+        ["--target"], metavar="COLUMN",
+        help="The column of a table to predict.  [default: the last]",
+    ),
+    click.Option(
+        ["--fill"], type=click.Choice(["mean"]),
+        help="Fill missing numbers of a table with the mean, words with the most frequent one.",
+    ),
+    click.Option(
+        ["--size"], callback=image_size, metavar="N|HEIGHTxWIDTH",
+        help="Bring image files to this size.",
+    ),
+    click.Option(["--gray"], is_flag=True, help="Make image files gray."),
+    prefix := click.Option(
+        ["--prefix"], metavar="WORD",
+        help="What the names of IDX files begin with, such as emnist-letters.",
+    ),
+    click.Option(
+        ["--test"], type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True), metavar="SHARE",
+        help="Hold this share of the rows out to test with, drawn by --seed, where DATA has no "
+        "part to test with.  [default: 0.2]",
+    ),
+]  # fmt: skip
 # A saved model, and rows for it.
 model: list[click.Parameter] = [
     click.Argument(["model"], type=PATH),
@@ -100,13 +155,11 @@ model: list[click.Parameter] = [
         ["--split"], type=click.Choice(["test", "train"]),
         help="Which part of a data set.  [default: test]",
     ),
+    prefix,
 ]  # fmt: skip
-# A data set, and a new net for it.
+# Data, and a new net for them.
 net: list[click.Parameter] = [
-    click.Option(
-        ["--dataset"], default="mnist", metavar=f"{'|'.join(DATASETS)}|FOLDER",
-        help="A name, or a folder of the four IDX files, plain, .gz or .xz.",
-    ),
+    *data,
     click.Option(
         ["--net"], type=click.Choice(["mlp", *NETS]), default="mlp",
         help="A multi-layer perceptron, or a convolutional net of the textbook's.",

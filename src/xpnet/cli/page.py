@@ -38,8 +38,8 @@ def pictures_of(
 ) -> dict[str, Picture]:  # fmt: skip
     """Return the pictures of a training run, by the names of their files.
 
-    The loss; and, given a net and test images, its predictions for them. `first` are the weights
-    of its first layer before training.
+    The loss; and, given a net and test data, its predictions for them: of classes, and of gray
+    images where their `shape` is given. `first` are the weights of its first layer before training.
 
     Examples
     --------
@@ -48,13 +48,17 @@ def pictures_of(
     ['loss']
     """
     pictures: dict[str, Picture] = {"loss": partial(plots.plot_loss, history)}
-    if net is not None:
-        pictures["confusion"] = partial(plots.plot_confusion, net, x, t)
-        pictures["mistakes"] = partial(plots.plot_mistakes, net, x, t, shape=shape)
-        if net.params["W1"].ndim == 4:
-            pictures["filters"] = partial(plots.plot_filters, net, before=first)
-        else:
-            pictures["weights"] = partial(plots.plot_weights, net, shape=shape)
+    if net is not None and net.output.sums_to_one:
+        names = net.class_names
+        pictures["confusion"] = partial(plots.plot_confusion, net, x, t, names=names)
+        if shape is not None:
+            pictures["mistakes"] = partial(
+                plots.plot_mistakes, net, x, t, shape=shape, names=names
+            )
+    if net is not None and net.params["W1"].ndim == 4:
+        pictures["filters"] = partial(plots.plot_filters, net, before=first)
+    elif net is not None and shape is not None:
+        pictures["weights"] = partial(plots.plot_weights, net, shape=shape)
     return pictures
 
 

@@ -45,7 +45,9 @@ def run_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
 
 def default_folder(dataset: str, backend: str) -> Path:
     """Return ``runs/<dataset>-<backend>-<time>``, with a number added where it exists."""
-    stem = f"{Path(dataset).resolve().name}-{backend}-{datetime.now():%Y%m%d-%H%M%S}"
+    path = Path(dataset).resolve()
+    name = path.stem if path.is_file() else path.name
+    stem = f"{name}-{backend}-{datetime.now():%Y%m%d-%H%M%S}"
     folder, number = Path("runs", stem), 1
     while folder.exists():
         number += 1
@@ -70,8 +72,9 @@ def remember_options(folder: Path) -> Callback:
         del options[name]
     options["hidden"] = [",".join(map(str, options["hidden"])) or "none"]
     options["job"] = distributed.job()
-    if options["dataset"] not in DATASETS:  # it may be resumed from elsewhere
-        options["dataset"] = str(Path(options["dataset"]).resolve())
+    for name in ("dataset", "init"):  # it may be resumed from elsewhere
+        if options[name] is not None and options[name] not in DATASETS:
+            options[name] = str(Path(options[name]).resolve())
     text = json.dumps(options, indent=1).encode()
 
     @functools.cache

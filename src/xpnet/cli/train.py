@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..arrays import Array, Host
 from ..backend import Placement, place
-from ..datasets.idx_sets import Split
 from ..network import Network
 from ..optimizers import Clipped, Optimizer
 from ..schedules import Constant, Cosine, StepDecay, WarmUp
@@ -21,9 +21,10 @@ from ..training.plan import Callback, Schedule
 from ..training.sources import evaluate
 from . import inputs, options, runs
 from .errors import INTERRUPTED
+from .inputs import Split
 from .tables import show
 
-_Test = tuple[Array, Array, tuple[int, int]]  # the shape of an image, too
+_Test = tuple[Array, Array, tuple[int, int] | None]  # the shape of a gray image, too
 # The options that `fit` has under the same names.
 FIT = (
     "steps", "epochs", "batch_size", "gradient", "dropout", "seed",
@@ -32,6 +33,10 @@ FIT = (
 
 @click.command(params=[
     *options.placement, options.dtype, *options.net, *options.training,
+    click.Option(
+        ["--init"], type=options.PATH, metavar="MODEL",
+        help="Begin with a saved model, its file or its run's folder, in place of a new net.",
+    ),
     click.Option(
         ["--gradient"], default="backprop", metavar="backprop|numerical",
         help="Backpropagation, or central differences.",
@@ -59,7 +64,13 @@ FIT = (
     click.Option(["--quiet"], is_flag=True, help="Print the summary only."),
 ])  # fmt: skip
 def train(**given: Any) -> int:
-    """Train a net on a data set; leave model.safetensors, history.json and pictures.
+    """Train a net on DATA; leave model.safetensors, history.json and pictures.
+
+    DATA is mnist, which it is by default, or fashion-mnist; a table, .csv or .parquet, whose last
+    column or --target is predicted; a folder that has a folder of images for each class; an .npz
+    file with the arrays x and t (or X and y) and perhaps x_test and t_test; or a folder of IDX
+    files. What was learned of a table or of images is saved with the model: predict and evaluate
+    turn new data into rows in the same way.
 
     The pictures are loss.png, confusion.png and mistakes.png of the test images, and weights.png
     of the first layer, or filters.png of a convolution, before and after training. The defaults
@@ -71,16 +82,20 @@ def train(**given: Any) -> int:
     each on its share of every batch. With --device cuda each takes a GPU of its own. After a
     restart (--max-restarts) they go on from the last checkpoint.
     """
+    options.merge_data(given)
     run = _Run(given)
+    start = _start(given)
     backend, device, dtype = (given[name] for name in ("backend", "device", "dtype"))
     where = inputs.place_early(backend, device, dtype)
     where = place(backend, distributed.own_device(where, device), dtype)  # where this rank computes
     with runs.run_folder(run.folder, given["force"] or run.resumes) if run.leads else nullcontext():
-        net, data, validation, test = _load(where, given)
+        net, loaded, (data, validation, test) = _load(where, given, start)
         run.say(repr(net)[1:-1])
         run.first = net.placement.to_host(net.params["W1"]).copy()
+        for note in loaded.notes:
+            run.say(note)
         run.say(
-            f"{given['dataset']}: {data[0].shape[0]:,} images to train with, "
+            f"{given['dataset']}: {data[0].shape[0]:,} {loaded.rows} to train with, "
             f"{test[0].shape[0]:,} to test with"
         )
         error = None
@@ -132,24 +147,55 @@ class _Run:
 # --- the data --------------------------------------------------------------------------------
 
 
-def _load(where: Placement, given: dict[str, Any]) -> tuple[Network, Split, Split | None, _Test]:
-    """Load the data set, and make the net that its sizes ask for.
+def _start(given: dict[str, Any]) -> Network | None:
+    """Load the net of ``--init``, None where there is none; or raise."""
+    if given["init"] is None:
+        return None
+    ctx = click.get_current_context()
+    typed = ctx.get_parameter_source
+    for name in options.NET:
+        if name != "seed" and typed(name) == ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} describes a new net, and --init brings one: leave one "
+                "out"
+            )
+    net = inputs.saved_net(given["init"])
+    if typed("dtype") == ParameterSource.DEFAULT:
+        given["dtype"] = ctx.params["dtype"] = net.placement.dtype_name
+    return net
 
-    The net; images, a row each, and labels: to train with, to look at each epoch, to test with.
+
+def _load(
+    where: Placement, given: dict[str, Any], start: Network | None
+) -> tuple[Network, inputs.Data, tuple[Split, Split | None, _Test]]:
+    """Load the data, and make the net that they ask for, or take the one to start with.
+
+    The net; the data; rows in the net's shape and targets: to train with, to look at each epoch,
+    to test with.
     """
-    (x, t), (x_test, t_test) = inputs.load_dataset(given["dataset"], where, flatten=False)
-    image_shape = tuple(x.shape[1:])
-    described = {name: given[name] for name in options.NET}
-    net = inputs.build(image_shape, inputs.class_count(where, t, t_test), where, described)
-    x, x_test = (inputs.rows_for(net, a) for a in (x, x_test))
+    known = None if start is None else inputs.description_of(start, given["init"])
+    loaded = inputs.load_data(given, where, known)
+    if start is None:
+        net = inputs.build(loaded, where, {name: given[name] for name in options.NET})
+        if loaded.description is not None:
+            net.class_names = loaded.description.class_names
+            net.data = loaded.description.to_dict()
+    else:
+        net = start.to(where.backend.name, where.device, where.dtype_name)
+    (x, t), (x_test, t_test) = (
+        (inputs.rows_for(net, rows, loaded.name), targets)
+        for rows, targets in (loaded.train, loaded.test)
+    )
     validation = None
     if given["validation"]:
         rows = x.shape[0] - given["validation"]
         if rows < 1:
-            raise ValueError(f"--validation must be below the {x.shape[0]} training images")
+            raise ValueError(
+                f"--validation must be below the {x.shape[0]} training {loaded.rows}"
+            )
         validation = (x[rows:, ...], t[rows:])
         x, t = x[:rows, ...], t[:rows]
-    return net, (x, t), validation, (x_test, t_test, image_shape)
+    return net, loaded, ((x, t), validation, (x_test, t_test, loaded.image))
 
 
 # --- the fit ---------------------------------------------------------------------------------
@@ -224,6 +270,7 @@ def _save(run: _Run, net: Network, history: History, test: _Test | None) -> None
         after.callback(net.save, folder / "model.safetensors")
         if test:
             history.test_accuracy = evaluate(net, *test[:2])[1]
+            history.test_r2 = inputs.determination(net, *test[:2])
     show(history.rows())
     files = ["model.safetensors", "history.json"]
     if given["pictures"] or given["report"]:

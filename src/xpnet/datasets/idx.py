@@ -141,7 +141,7 @@ def read_header(read: _Read, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]
     if len(magic) < 4 or magic[:2] != b"\x00\x00":
         raise IDXError(
             f"{path}: expected an IDX file, which starts with two zero bytes, a type code and "
-            f"a number of dimensions, found {magic!r}"
+            f"a number of dimensions, found {magic!r}{_advice(magic, path)}"
         )
     code, dimensions = magic[2], magic[3]
     if code not in _CODES:
@@ -155,6 +155,15 @@ def read_header(read: _Read, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]
             f"{path}: expected a header of {dimensions} sizes of 4 bytes, found {len(sizes)} bytes"
         )
     return np.dtype(_CODES[code]), struct.unpack(f">{dimensions}I", sizes)
+
+
+def _advice(magic: bytes, path: Path) -> str:
+    """What reads a file that was taken for an IDX file, where that is known."""
+    if magic in (b"\x89PNG", b"GIF8", b"RIFF") or magic[:2] in (b"\xff\xd8", b"BM"):
+        return ": an image; xpnet.load_images reads folders of them, a folder for each class"
+    if path.suffix.lower() in (".csv", ".parquet"):
+        return ": a table; xpnet.load_table reads it, and xpnet train takes it as it is"
+    return ""
 
 
 def _read_up_to(read: _Read, size: int) -> bytearray:

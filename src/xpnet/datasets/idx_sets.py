@@ -83,20 +83,22 @@ def load_mnist(
     array([5, 0, 4, 1, 9])
     """
     form = _Form(normalize, flatten, one_hot_label, place(xp, device, dtype))
-    return _load(_find_files(Path(__file__).with_name("mnist")), form)
+    return _load(find_files(Path(__file__).with_name("mnist")), form)
 
 
 def load_idx(
     directory: str | os.PathLike[str],
     normalize: bool = True, flatten: bool = True, one_hot_label: bool = False, *,
-    xp: Any = None, device: Any = None, dtype: Any = None,
+    prefix: str | None = None, xp: Any = None, device: Any = None, dtype: Any = None,
 ) -> tuple[Split, Split]:  # fmt: skip
     """Load a folder of the four IDX files that MNIST and its many relatives come in.
 
     The files are ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
     ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``; a dot before ``idx`` is accepted
-    too. Each is plain or compressed, with ``.xz`` or ``.gz`` after its name; of several, the
-    plain one is read, or else the ``.xz``.
+    too, as is ``test`` for ``t10k``. Each is plain or compressed, with ``.xz`` or ``.gz`` after
+    its name; of several, the plain one is read, or else the ``.xz``. Names may begin with a prefix,
+    such as EMNIST's ``emnist-letters-train-images-idx3-ubyte``; labels may have several columns,
+    as QMNIST's ``qmnist-train-labels-idx2-int``: the first is the class.
 
     Parameters
     ----------
@@ -109,6 +111,9 @@ def load_idx(
     one_hot_label : bool, optional
         True: labels are one-hot rows, (n, classes), in `dtype`, where classes is the largest
         label of both sets and 1. False: class indices, as for `load_mnist`.
+    prefix : str, optional
+        What the names begin with, such as "emnist-letters". None: nothing, or else the one prefix
+        that the folder has.
     xp, device, dtype : optional
         As for `load_mnist`.
 
@@ -125,7 +130,8 @@ def load_idx(
         `directory` is a file.
     IDXError
         A file is damaged, is not of the right kind (uint8 images of three dimensions,
-        integer labels of one, none negative), is empty, or does not fit its partner.
+        integer labels, none negative), is empty, or does not fit its partner. Or the folder has
+        files of several prefixes.
     TypeError
         One of the three switches is not a bool.
     xpnet.BackendNotAvailable
@@ -148,7 +154,7 @@ def load_idx(
     ((10000, 28, 28), dtype('uint8'), (10000, 10))
     """
     form = _Form(normalize, flatten, one_hot_label, place(xp, device, dtype))
-    return _load(_find_files(data_folder(directory, "directory", "IDX files")), form)
+    return _load(find_files(data_folder(directory, "directory", "IDX files"), prefix), form)
 
 
 def load_fashion_mnist(
@@ -245,22 +251,76 @@ class _Form:
         return self.placement.xp.astype(array, self.placement.dtype)
 
 
-def _find_files(folder: Path) -> dict[str, Path]:
+def find_files(folder: Path, prefix: str | None = None) -> dict[str, Path]:
     """Find the four files in a folder, whatever their spelling and compression."""
+    if prefix is not None and not isinstance(prefix, str):
+        raise TypeError(f"prefix must be a string, not {type(prefix).__name__}")
+    begins = _only_prefix(folder) if prefix is None else prefix and f"{prefix.rstrip('-')}-"
     paths = {}
     for name in _TRAIN + _TEST:
-        spellings = (name, name.replace("-idx", ".idx"))
-        looked_for = [spelling + suffix for suffix in _SUFFIXES for spelling in spellings]
+        looked_for = [f"{begins}{word}{end}" for word in _spellings(name) for end in _SUFFIXES]
         # is_file: some archives unpack each file into a folder of the same name.
         found = [folder / candidate for candidate in looked_for if (folder / candidate).is_file()]
         if not found:
-            raise FileNotFoundError(f"{folder} has no {name}; looked for {', '.join(looked_for)}")
-        paths[name] = found[0]
+            raise FileNotFoundError(
+                f"{folder} has no {begins}{name}; looked for {', '.join(looked_for)}"
+            )
+        # The plain one, else the .xz, of whatever spelling.
+        paths[name] = min(found, key=lambda path: _SUFFIXES.index(_suffix(path)))
     return paths
+
+
+def _spellings(name: str) -> list[str]:
+    """Return the names that a file may have, MNIST's own first."""
+    names = [name, name.replace("idx1-ubyte", "idx2-int")] if "labels" in name else [name]
+    names += [word.replace("t10k", "test") for word in names if word.startswith("t10k")]
+    return [spelling for word in names for spelling in (word, word.replace("-idx", ".idx"))]
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix if path.suffix in _SUFFIXES else ""
+
+
+def prefixes(folder: Path) -> list[str]:
+    """Return what the names of training images in a folder begin with, "" among them."""
+    ends = tuple(word + end for word in _spellings(_TRAIN[0]) for end in _SUFFIXES)
+    found = set()
+    for path in folder.iterdir():
+        for end in ends:
+            begins = path.name.removesuffix(end)
+            if begins != path.name and (not begins or begins.endswith("-")):
+                found.add(begins)
+    return sorted(found)
+
+
+def _only_prefix(folder: Path) -> str:
+    found = prefixes(folder)
+    if "" in found or not found:
+        return ""
+    if len(found) > 1:
+        names = ", ".join(repr(begins.rstrip("-")) for begins in found)
+        raise IDXError(
+            f"{folder}: expected IDX files of one prefix, found {names}: choose with prefix= "
+            "(--prefix)"
+        )
+    return found[0]
 
 
 def _load(paths: dict[str, Path], form: _Form) -> tuple[Split, Split]:
     """Read and check the four files, then place their arrays."""
+    sets = read_sets(paths)
+    classes = 1 + int(max(t.max() for _, t in sets))
+    if form.one_hot_label and sum(len(t) for _, t in sets) * classes > _MAX_ONE_HOT:
+        raise IDXError(
+            f"{paths[_TRAIN[1]]} and {paths[_TEST[1]]}: expected labels that fit one-hot rows, "
+            f"found {classes - 1}; load them with one_hot_label=False"
+        )
+    train, test = ((form.place_images(x), form.place_labels(t, classes)) for x, t in sets)
+    return train, test
+
+
+def read_sets(paths: dict[str, Path]) -> tuple[Split, Split]:
+    """Read and check the four files: images (n, rows, columns), uint8, and labels, int64."""
     train_paths, test_paths = ([paths[name] for name in names] for names in (_TRAIN, _TEST))
     x_train, t_train = _read_set(*train_paths)
     x_test, t_test = _read_set(*test_paths)
@@ -269,15 +329,7 @@ def _load(paths: dict[str, Path], form: _Form) -> tuple[Split, Split]:
             f"{test_paths[0]}: expected images of {x_train.shape[1:]} pixels, as in "
             f"{train_paths[0]}, found {x_test.shape[1:]}"
         )
-    classes = int(max(t_train.max(), t_test.max())) + 1
-    if form.one_hot_label and (len(t_train) + len(t_test)) * classes > _MAX_ONE_HOT:
-        raise IDXError(
-            f"{train_paths[1]} and {test_paths[1]}: expected labels that fit one-hot rows, "
-            f"found {classes - 1}; load them with one_hot_label=False"
-        )
-    sets = ((x_train, t_train), (x_test, t_test))
-    train, test = ((form.place_images(x), form.place_labels(t, classes)) for x, t in sets)
-    return train, test
+    return (x_train, t_train), (x_test, t_test)
 
 
 def _read_set(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -288,6 +340,8 @@ def _read_set(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndar
             f"{images_path}: expected images as uint8 of shape (n, rows, columns), "
             f"found {images.dtype} of shape {images.shape}"
         )
+    if labels.ndim == 2 and labels.dtype == np.int32 and labels.shape[1]:
+        labels = labels[:, 0]  # QMNIST's: the class, then where the digit is from
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise IDXError(
             f"{labels_path}: expected labels as integers of shape (n,), "

@@ -6,6 +6,7 @@ import copy
 import itertools
 import math
 import os
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..files import save_arrays
 from ..losses import Output
 from ..markup import paragraph, table
 from .batch import Batch
-from .definition import Definition, wrong_params
+from .definition import Definition, checked_data, checked_names, wrong_params
 from .stack import Stack
 
 
@@ -33,6 +34,8 @@ class BaseNetwork:
     placement : Placement
     params : dict of arrays
     state : dict of arrays
+    class_names : tuple of str or None
+    data : dict or None
     """
 
     kind: ClassVar[str] = "Network"  # as files name it
@@ -40,6 +43,8 @@ class BaseNetwork:
     placement: Placement
     params: Params
     state: Params
+    _class_names: tuple[str, ...] | None = None
+    _data: dict[str, Any] | None = None
 
     def _begin(self, definition: Definition, placement: Placement, seed: int | None) -> None:
         """Set what a net consists of; its parameters are drawn."""
@@ -74,6 +79,28 @@ class BaseNetwork:
     def l2(self) -> float:
         """The weight of the L2 term."""
         return self.definition.l2
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of the classes, one for each output, or None; saved with the net."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Iterable[str] | None) -> None:
+        self._class_names = checked_names(names, self.definition.widths[-1])
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        """What was learned of the data that the net was trained with, or None; saved with it.
+
+        Plain objects that JSON can hold, such as the ``to_dict`` of `xpnet.load_table`'s
+        description.
+        """
+        return copy.deepcopy(self._data)
+
+    @data.setter
+    def data(self, described: dict[str, Any] | None) -> None:
+        self._data = checked_data(described)
 
     @property
     def batch(self) -> Batch:
@@ -187,7 +214,9 @@ class BaseNetwork:
     def description(self) -> dict[str, Any]:
         """Return what the net is, as plain Python objects: all but the parameters' values."""
         here = {"dtype": self.placement.dtype_name, "xpnet": __version__}
-        return {"kind": "model", "class": self.kind, **self.definition.describe(), **here}
+        own = {"class_names": self.class_names and list(self.class_names), "data": self.data}
+        own = {name: value for name, value in own.items() if value is not None}
+        return {"kind": "model", "class": self.kind, **self.definition.describe(), **own, **here}
 
     def placed(self, values: Host) -> Array:
         """Move a parameter here, the weights that lead to one unit side by side in memory.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,11 @@ class Batch:
             )
         wanted = self.definition.input_shape
         if shape[1:] != wanted or len(shape) != 1 + len(wanted):
-            raise ValueError(f"x must have shape (n, {', '.join(map(str, wanted))}), not {shape}")
+            expected = f"x must have shape (n, {', '.join(map(str, wanted))}), not {shape}"
+            if len(shape) > 1 and math.prod(shape[1:]) == math.prod(wanted):
+                sizes = ", ".join(map(str, wanted))
+                expected += f": reshape it, xp.reshape(x, (x.shape[0], {sizes}))"
+            raise ValueError(expected)
         if shape[0] == 0:
             raise ValueError("x is an empty batch: it has no rows")
 
@@ -87,6 +92,11 @@ class Batch:
         xp, outputs = self.placement.xp, self.outputs
         column = outputs == 1 and not self.definition.output.sums_to_one  # (n,) stands for (n, 1)
         expected = f"class indices (integers) of shape ({n},) or rows of shape ({n}, {outputs})"
+        if getattr(dtype, "kind", "") in ("U", "S", "O", "T"):  # NumPy's, of words
+            raise TypeError(
+                f"t has dtype {dtype}; expected {expected}: number words by names, t = "
+                "numpy.unique(t, return_inverse=True), or use xpnet.sklearn, which does so itself"
+            )
         indices = not column and is_kind(xp, dtype, "integral") and len(shape) == 1
         if shape != (n, outputs) and not (shape == (n,) and (indices or column)):
             raise ValueError(f"t must be {expected}; it is {dtype} of shape {shape}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..arrays import Host
 from ..checks import finite_number, known, positive_integer
+from ..files import MAX_HEADER
 from ..functions import ACTIVATIONS, Activation
 from ..layers import LAYERS, Affine, Elementwise, Layer, Shift, checked_weight_init, layer_of
 from ..losses import OUTPUTS
@@ -243,6 +245,42 @@ def wrong_params(
         if found.shape != shape or found.dtype.name != dtype:
             return f"have {key} as {found.dtype} {found.shape}; expected {dtype} {shape}"
     return None
+
+
+def checked_names(names: Iterable[str] | None, outputs: int) -> tuple[str, ...] | None:
+    """Return the names of a net's classes, or raise."""
+    if names is None:
+        return None
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"class_names must be a sequence of strings, not {type(names).__name__}")
+    found = tuple(names)
+    for name in found:
+        if not isinstance(name, str):
+            raise TypeError(f"class_names must be strings, not {type(name).__name__}")
+    found = tuple(map(str, found))  # NumPy's are strings of its own
+    if len(found) != outputs:
+        raise ValueError(f"class_names has {len(found)} names; the net has {outputs} outputs")
+    if len(set(found)) < outputs:
+        raise ValueError("class_names has a name twice")
+    return found
+
+
+def checked_data(described: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a copy of what a net's file is to hold of its data, or raise."""
+    if described is None:
+        return None
+    if not isinstance(described, dict):
+        raise TypeError(f"data must be a dict, not {type(described).__name__}")
+    try:
+        text = json.dumps(described, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise type(error)(f"data must be what JSON can hold: {error}") from None
+    if len(text) > MAX_HEADER // 2:
+        raise ValueError(
+            f"data takes {len(text):,} bytes in a file; expected at most {MAX_HEADER // 2:,}"
+        )
+    copied: dict[str, Any] = json.loads(text)
+    return copied
 
 
 def _restored(entry: Any, activation: Activation | None) -> Layer:

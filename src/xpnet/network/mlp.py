@@ -11,7 +11,14 @@ from ..backend.table import place
 from ..checks import finite_number, known
 from ..files import FileError, load_arrays, said
 from ..functions import Activation
-from .definition import activation_names, of_description, of_sizes, wrong_params
+from .definition import (
+    activation_names,
+    checked_data,
+    checked_names,
+    of_description,
+    of_sizes,
+    wrong_params,
+)
 from .net import Network
 
 
@@ -206,6 +213,8 @@ def load(
         kind = known(CLASSES, saved["class"], "class")
         dtype = known({name: name for name in DTYPES}, saved["dtype"], "dtype")
         definition = of_description(saved, activation)
+        classes = checked_names(saved.get("class_names"), definition.widths[-1])
+        data = checked_data(saved.get("data"))
         wrong = wrong_params(arrays, definition, dtype)
         if wrong:
             raise ValueError(f"its parameters {wrong}")
@@ -217,4 +226,6 @@ def load(
     if activation is not None and activation.name not in names:
         were = " and ".join(map(repr, names))
         raise ValueError(f"activation is {activation.name!r}; {path} was saved with {were}")
-    return kind.of(definition, place(xp, device, dtype), arrays)
+    net = kind.of(definition, place(xp, device, dtype), arrays)
+    net.class_names, net.data = classes, data
+    return net

@@ -7,7 +7,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-from ..arrays import Array, Params, epsilon, item_bytes
+import numpy as np
+
+from ..arrays import Array, Params, all_finite, epsilon, item_bytes
 from ..backend.table import place
 from ..checks import finite_number, known, switch
 from ..gradients import numerical
@@ -66,6 +68,11 @@ class Network(BaseNetwork):
     state : dict of arrays
         What training moves though no gradient does, such as ``mean1`` and ``variance1`` of batch
         normalization; {} for most nets.
+    class_names : tuple of str or None
+        Names for `classify`, one for each output: set them as you like. Saved with the net.
+    data : dict or None
+        What was learned of the data that the net was trained with, such as the ``to_dict`` of
+        `xpnet.load_table`'s description. Saved with the net, as JSON.
 
     Raises
     ------
@@ -138,6 +145,51 @@ class Network(BaseNetwork):
         array([[0.5, 0.5]], dtype=float32)
         """
         return self.output.link(self._logits(self.batch.checked_input(x)))
+
+    def classify(self, x: Array) -> Array:
+        """Classes: of each row the one with the largest output.
+
+        Parameters
+        ----------
+        x : array, (n, inputs)
+            As for `predict`.
+
+        Returns
+        -------
+        array, (n,)
+            Class indices, integers of the net's library and device. Where the net has
+            ``class_names``, their names, a NumPy array of strings; this waits for the device.
+            For "sigmoid", whose labels are several a row: booleans (n, outputs), True where the
+            probability is at least 1/2, with names or without.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `predict`; and ValueError for "identity" and "exp", whose predictions are no
+            classes, and where predictions are NaN and the names are asked for.
+
+        Examples
+        --------
+        >>> import numpy as np, xpnet
+        >>> net = xpnet.MLP([2, 2], weight_init=0.0)
+        >>> net.params["b1"][...] = [0.0, 1.0]
+        >>> net.classify(np.zeros((1, 2), dtype=np.float32))
+        array([1])
+        >>> net.class_names = ["no", "yes"]
+        >>> net.classify(np.zeros((1, 2), dtype=np.float32))
+        array(['yes'], dtype='<U3')
+        """
+        if self.output.correct is None:
+            raise ValueError(f"output '{self.output.name}' predicts values: there are no classes")
+        predictions = self.predict(x)
+        if not self.output.sums_to_one:
+            return predictions >= 0.5
+        classes = self.placement.xp.argmax(predictions, axis=1)
+        if self.class_names is None:
+            return classes
+        if not all_finite(self.placement.xp, predictions):
+            raise ValueError("the net predicts NaN or infinity for some rows: they have no class")
+        return np.asarray(self.class_names)[self.placement.to_host(classes)]
 
     @_quietly
     def loss(self, x: Array, t: Array, *, training: bool = True) -> Array:

@@ -64,6 +64,8 @@ class History:
         Where a validation set was given: the step, the loss and the accuracy at each look.
     test_accuracy : float or None
         For whoever measures it after the training; the summary shows it.
+    test_r2 : float or None
+        The same of a net that predicts values: R², the share of their variance that is predicted.
     reason : Reason or None
         Why the training ended before its last step: of which kind, and in words.
     stopped : str or None
@@ -74,6 +76,7 @@ class History:
 
     # Of the class, for histories that version 0.1 has pickled.
     reason: Reason | None = None
+    test_r2: float | None = None
 
     def __init__(
         self, settings: dict[str, Any] | None = None, environment: dict[str, Any] | None = None
@@ -198,6 +201,8 @@ class History:
             rows.append(("validation", f"loss {self.validation_loss[-1]:.4f}"))
         if self.test_accuracy is not None:
             rows.append(("test accuracy", f"{100 * self.test_accuracy:.2f} %"))
+        if self.test_r2 is not None:
+            rows.append(("test R²", f"{self.test_r2:.4f}"))
         rows.append(("device", self.device))
         if self.environment.get("driver"):
             gpu = self.environment
@@ -212,6 +217,7 @@ class History:
         plain = ("settings", "environment", "steps", "seconds", "stopped", "test_accuracy")
         return {
             **{name: getattr(self, name) for name in plain},
+            **({} if self.test_r2 is None else {"test_r2": self.test_r2}),
             "loss": _finite_or_none(self.loss),
             "blocks": {"step": self.block_steps, "seconds": self.block_seconds},
             "validation": {
