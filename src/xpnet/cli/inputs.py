@@ -46,10 +46,10 @@ def build(
     names = ("net", "layers", "shift", "hidden", "activation", "weight_init")
     net, layers, shift, hidden, activation, weight_init = (described[name] for name in names)
     options = {name: value for name, value in described.items() if name not in names}
-    init = "he" if weight_init is None else weight_init
-    listed = layers_of(net, layers, init)
+    listed = layers_of(net, layers, weight_init)
     if listed is not None:
-        listed = [*([Shift(shift)] if shift else []), *listed, Affine(classes, weight_init=init)]
+        last = Affine(classes, weight_init=weight_init)
+        listed = [*([Shift(shift)] if shift else []), *listed, last]
         with _naming(net, layers):
             return Network(listed, input_shape=(1, *image), **options, **_arguments(where))
     if shift:
@@ -57,9 +57,6 @@ def build(
             "--shift moves images, and --net mlp takes rows: give --layers, such as --layers "
             "'affine100 sigmoid', or a convolutional --net"
         )
-    if weight_init is None:
-        # The reference's value; deeper nets of such small weights hardly start to learn.
-        weight_init = 0.01 if len(hidden) < 2 else "xavier"
     sizes = [math.prod(image), *hidden, classes]
     options |= {"activation": activation, "weight_init": weight_init}
     return MLP(sizes, **options, **_arguments(where))
