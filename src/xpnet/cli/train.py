@@ -196,7 +196,8 @@ def _fit(run: _Run, net: Network, data: Split, validation: Split | None) -> Hist
     shown = _progress(steps, bool(given["validation"])) if run.talks else nullcontext([])
     with shown as progress:
         return fit(
-            net, *data, validation=validation or _share(given), callbacks=[*_callbacks(run), *progress],
+            net, *data, validation=validation or _share(given),
+            callbacks=[*_callbacks(run), *progress],
             checkpoint=Checkpoint(
                 run.folder / runs.CHECKPOINTS, given["checkpoint_every"],
                 given["checkpoint_errors"], run.resumes,
@@ -208,7 +209,7 @@ def _fit(run: _Run, net: Network, data: Split, validation: Split | None) -> Hist
 
 
 def _share(given: dict[str, Any]) -> float | None:
-    """Return the share of the rows that `fit` is to keep back, None where it is a number of rows."""
+    """Return the share of the rows that `fit` is to keep back, None where it keeps none."""
     return given["validation"] if 0 < given["validation"] < 1 else None
 
 
