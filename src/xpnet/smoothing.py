@@ -46,8 +46,9 @@ def not_finite_as_nan(losses: np.ndarray) -> np.ndarray:
 def rise(losses: np.ndarray) -> tuple[float, float] | None:
     """Return the smoothed first and last loss where the last is clearly above; None elsewhere.
 
-    Batches differ, so the last must exceed the first by three standard errors; or be twice the
-    first, with no loss of the second half of the run below it.
+    Batches differ: where nothing is learnt, every second run would end above its beginning. So the
+    last loss must exceed the first by three standard errors; or be twice as large, and six of
+    seven losses in the second half of the run above the first.
 
     Examples
     --------
@@ -62,6 +63,6 @@ def rise(losses: np.ndarray) -> tuple[float, float] | None:
     end = losses[-max(END, half) :]
     with np.errstate(over="ignore", invalid="ignore"):
         first, last, spread = float(mean[0]), float(np.mean(end)), float(np.std(end))
-    error = spread * math.sqrt(1 / half + 1 / len(end))
-    twice = last > 2 * first and bool(np.min(losses[len(losses) // 2 :]) > first)
-    return (first, last) if last > first + 3 * error or twice else None
+    clear = last > first + 3 * spread * math.sqrt(1 / half + 1 / len(end))
+    large = last > 2 * first and float(np.mean(losses[len(losses) // 2 :] > first)) > 6 / 7
+    return (first, last) if clear or large else None

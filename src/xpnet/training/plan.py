@@ -320,8 +320,9 @@ def _schedule_of(rate: Any, rule: Optimizer) -> Schedule:
     if rate is None:
         rate = rule.default_rate
         if rate is None:
+            own = getattr(rule, "optimizer", rule)  # within one that clips
             raise ValueError(
-                f"learning_rate is None, and {type(rule).__name__} has no rate of its own: give "
+                f"learning_rate is None, and {type(own).__name__} has no rate of its own: give "
                 "one, or set the class's default_rate"
             )
     if isinstance(rate, str) and rate in SCHEDULES:
