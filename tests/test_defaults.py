@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from driven import xpnet_command
 
 import xpnet
 from xpnet import MLP, DivergenceWarning, NonFiniteLoss, ScaleWarning
@@ -33,16 +34,13 @@ def net(**options):
 # --- learning rate, batch size ----------------------------------------------------------------
 
 
-def test_every_optimizer_has_its_rate(lib):
+def test_every_optimizer_has_its_rate():
     """Adam at SGD's rate is the first thing that a new user stumbles over."""
     assert {name: make().default_rate for name, make in OPTIMIZERS.items()} == RATES
-    x, t = rows()
     for name, rate in RATES.items():
         curves = []
         for given in ({}, {"learning_rate": rate}):
-            history = xpnet.fit(
-                net(**lib.kwargs), lib.array(x), lib.array(t), steps=3, optimizer=name, **given
-            )
+            history = xpnet.fit(net(), *rows(), steps=3, optimizer=name, **given)
             assert history.settings["learning_rate"] == rate
             curves.append(history.loss)
         np.testing.assert_array_equal(*curves)
@@ -109,7 +107,7 @@ def test_a_run_that_diverges_says_so(lib):
     model = MLP([4, 20, 3], activation="tanh", seed=0, **lib.kwargs)
     with pytest.warns(DivergenceWarning, match="has diverged. A smaller learning_rate") as told:
         history = xpnet.fit(
-            model, lib.array(x), lib.array(t), steps=60, batch_size=20, learning_rate=20.0
+            model, lib.array(x), lib.array(t), steps=60, batch_size=20, learning_rate=100.0
         )
     assert len(told) == 1
     assert told[0].filename == __file__
@@ -165,6 +163,8 @@ def test_the_summary_has_the_smoothed_loss():
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
 def test_inputs_that_are_too_large(lib, activation):
     """Units that are flat from the first step on learn nothing, and say nothing."""
+    if activation != "sigmoid" and not lib.full:
+        pytest.skip("the name of the activation is looked at, not the library")
     x, t = rows()
     x[3, 1] = -70.0
     model = net(activation=activation, **lib.kwargs)
@@ -201,11 +201,7 @@ def test_inputs_of_units_that_are_not_flat():
 def train(tmp_path, monkeypatch):
     """`xpnet train` on a small IDX folder: (code, output, errors, the run's folder)."""
     pytest.importorskip("click")
-    pytest.importorskip("rich")
-    from click.testing import CliRunner
     from test_cli import write_idx
-
-    from xpnet import cli
 
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -218,11 +214,8 @@ def train(tmp_path, monkeypatch):
         write_idx(tmp_path / "data" / f"{prefix}-labels-idx1-ubyte", labels)
 
     def run(*words):
-        words = ["train", *map(str, words), "--no-pictures"]
-        if "--resume" not in words:
-            words += ["--dataset", "data", "--out", "run"]
-        result = CliRunner().invoke(cli.cli, words, prog_name="xpnet")
-        return result.exit_code, result.stdout, result.stderr
+        new = () if "--resume" in words else ("--dataset", "data", "--out", "run")
+        return xpnet_command("train", *words, *new, "--no-pictures")
 
     run.folder = tmp_path / "run"
     run.history = lambda: json.loads((run.folder / "history.json").read_text())

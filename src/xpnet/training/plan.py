@@ -7,7 +7,6 @@ import platform
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass, field, fields, is_dataclass
-from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -180,18 +179,19 @@ class Plan:
 
     def _epochs(self, done: int) -> int:
         """Return how many epochs have ended after so many steps."""
-        batch = self._rows_a_step()
-        return done * batch.numerator // (batch.denominator * self.rows)
+        over, under = self._steps_an_epoch()
+        return done * under // over
 
     def _epoch_end(self, epochs: int) -> int:
         """Return the steps after which so many epochs have ended."""
-        return math.ceil(epochs * self.rows / self._rows_a_step())
+        over, under = self._steps_an_epoch()
+        return -(-epochs * over // under)
 
-    def _rows_a_step(self) -> Fraction:
-        """Return the rows that a step takes of an epoch: with whole epochs, all take as many."""
+    def _steps_an_epoch(self) -> tuple[int, int]:
+        """Return the steps of an epoch as a fraction: a whole number only with whole epochs."""
         if self.whole_epochs:
-            return Fraction(self.rows, math.ceil(self.rows / self.batch_size))
-        return Fraction(self.batch_size)
+            return math.ceil(self.rows / self.batch_size), 1
+        return self.rows, self.batch_size
 
     def warn_of_scale(self) -> None:
         """Warn where inputs are so large that the first units begin where they are flat.

@@ -19,7 +19,7 @@ from .distributed import OneProcess, join
 from .history import History, Reason
 from .interruption import interruption
 from .plan import GRADIENTS, Plan, Watch, default_block
-from .sources import evaluate
+from .sources import measured
 from .step import make_step
 
 # The masks of a block take at most so much, where a step's do not take more.
@@ -232,7 +232,7 @@ class Session:
         self._record(losses)
         ended = history.steps == plan.total
         if plan.validation is not None and (ended or self._ends_epoch()):
-            history.validate(*evaluate(plan.net, *plan.validation))
+            history.validate(*measured(plan.net, *plan.validation))
         # Every callback sees what it asks for, also where an earlier one asks to stop.
         answers = [self._answer(callback, losses) for callback in self._callbacks]
         reason = None

@@ -233,13 +233,21 @@ def checked_validation(net: Network, validation: Any) -> tuple[Any, Any]:
 
 
 def evaluate(net: Network, x: Any, t: Any) -> tuple[float, float | None]:
-    """Return loss and accuracy (None for values) as numbers; waits for the device."""
+    """Return loss and accuracy (None for values) as numbers, or raise; waits for the device."""
+    return measured(net, *((x, t) if on_disk(x, t) else net.batch.checked_data(x, t)))
+
+
+def measured(net: Network, x: Any, t: Any) -> tuple[float, float | None]:
+    """Return what `evaluate` does of a set that is checked, or on disk: from one forward pass."""
     if on_disk(x, t):
         n = x.shape[0]
-        parts = [(x.shape[0] / n, *evaluate(net, x, t)) for x, t in Staged(net, x, t).pieces()]
-        loss = math.fsum(share * loss for share, loss, _ in parts)
-        right = math.fsum(share * right for share, _, right in parts if right is not None)
-        return loss, None if net.output.correct is None else right
+        parts = [(x.shape[0] / n, *measured(net, x, t)) for x, t in Staged(net, x, t).pieces()]
+        mean = math.fsum(share * loss for share, loss, _ in parts)
+        rights = [share * right for share, _, right in parts if right is not None]
+        return mean, None if net.output.correct is None else math.fsum(rights)
     to_host = net.placement.to_host
-    loss = float(to_host(net.loss(x, t, training=False)))
-    return loss, None if net.output.correct is None else float(to_host(net.accuracy(x, t)))
+    with net.placement.quietly():
+        logits, target = net._logits(x), net.batch.target_rows(t)
+        loss = net.stack.with_l2(net.output.loss(logits, target)[0], net.params)
+        right = None if net.output.correct is None else net._share_right(logits, target)
+    return float(to_host(loss)), None if right is None else float(to_host(right))
