@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import machine
-
 import xpnet
 from xpnet.optimizers import OPTIMIZERS
 
@@ -28,6 +26,8 @@ NETS = {
 
 
 def run() -> dict[str, Any]:
+    import machine  # beside this file, where only a program that is run finds it
+
     (x, t), (x_test, t_test) = xpnet.load_mnist()
     accuracies: dict[str, dict[str, float]] = {}
     for title, (sizes, activation, steps) in NETS.items():

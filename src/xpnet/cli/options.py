@@ -88,9 +88,10 @@ def default_rates() -> str:
     >>> default_rates()
     '0.1 for sgd; 0.01 for momentum, nesterov, adagrad; 0.001 for adam, adamw, rmsprop'
     """
-    names: dict[Any, list[str]] = {}
+    names: dict[float, list[str]] = {}
     for name, make in OPTIMIZERS.items():
-        names.setdefault(make().default_rate, []).append(name)
+        if (rate := make().default_rate) is not None:
+            names.setdefault(rate, []).append(name)
     parts = [f"{rate:g} for {', '.join(names[rate])}" for rate in sorted(names, reverse=True)]
     return "; ".join(parts)
 

@@ -245,12 +245,12 @@ def _optimizer(given: dict[str, Any]) -> str | Optimizer:
     return name if norm is None else Clipped(name, norm)
 
 
-def _schedule(given: dict[str, Any], steps: int) -> float | Schedule:
+def _schedule(given: dict[str, Any], steps: int) -> float | Schedule | None:
     rate, kind, warm_up = (given[name] for name in ("learning_rate", "schedule", "warm_up"))
     if rate is None:
         rate = OPTIMIZERS[given["optimizer"]]().default_rate
-    if kind == "constant" and not warm_up:
-        return float(rate)
+    if rate is None or (kind == "constant" and not warm_up):
+        return rate  # None: `fit` says that there is none
     made: dict[str, Callable[[], Schedule]] = {
         "constant": lambda: Constant(rate),
         "cosine": lambda: Cosine(rate, steps),
