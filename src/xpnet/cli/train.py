@@ -246,7 +246,8 @@ def _optimizer(given: dict[str, Any]) -> str | Optimizer:
 
 
 def _schedule(given: dict[str, Any], steps: int) -> float | Schedule | None:
-    rate, kind, warm_up = (given[name] for name in ("learning_rate", "schedule", "warm_up"))
+    rate: float | None = given["learning_rate"]
+    kind, warm_up = given["schedule"], given["warm_up"]
     if rate is None:
         rate = OPTIMIZERS[given["optimizer"]]().default_rate
     if rate is None or (kind == "constant" and not warm_up):
