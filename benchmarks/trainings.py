@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "results" / "trainings", HERE.parent / "docs" / "tutorial-convolution.md"
 BEGIN, END = "<!-- begin: python benchmarks/trainings.py table -->\n", "<!-- end -->"
 # What is not said in the table where it is this.
-DEFAULTS = {"schedule": "constant", "shift": 0, "seed": 0, "weight_init": None}
+DEFAULTS = {"schedule": "constant", "shift": 0, "seed": 0, "weight_init": "he"}
 
 
 def command(options: dict[str, Any]) -> str:
@@ -24,7 +24,7 @@ def command(options: dict[str, Any]) -> str:
     words = [
         f"--{name.replace('_', '-')} {options[name]}"
         for name in (*names, "seed")
-        if name in options and options[name] != DEFAULTS.get(name, object())
+        if options.get(name) not in (None, DEFAULTS.get(name))
     ]
     return f"xpnet train {' '.join(words)}"
 

@@ -19,7 +19,7 @@ TITLES = {
 def trained():
     """Train what `xpnet train` trains by default."""
     (x, t), _ = xpnet.load_mnist()
-    net = xpnet.TwoLayerNet(784, 100, 10, seed=0)
+    net = xpnet.MLP([784, 100, 10], seed=0)
     return net, xpnet.fit(net, x, t, steps=10_000), net.check_gradient(x[:100], t[:100])
 
 

@@ -1,4 +1,4 @@
-"""`fit` with what only the estimators ask of a run: driven as they drive it."""
+"""`fit` with what only the estimators ask of a run, driven as they drive it; the command."""
 
 import xpnet
 from xpnet.training.checkpoint import checkpoint_of
@@ -26,3 +26,13 @@ def fit(net, x, t, **options):
             if session.report(block, session.run(block)):
                 break
     return session.history
+
+
+def xpnet_command(*words):
+    """Run the command in this process: (code, output, errors)."""
+    from click.testing import CliRunner
+
+    from xpnet.cli import cli
+
+    result = CliRunner().invoke(cli, [*map(str, words)], prog_name="xpnet")
+    return result.exit_code, result.stdout, result.stderr

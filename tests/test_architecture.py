@@ -24,7 +24,7 @@ HOST = {
     "gradients/sampling", "gradients/sight", "gradients/slopes", "gradients/trees",
     "gradients/verdicts", "layers/base", "layers/dense", "layers/images", "layers/normalization",
     "network/",
-    "optimizers", "plots/", "schedules", "scratch/", "sklearn/",
+    "optimizers", "plots/", "schedules", "scratch/", "sklearn/", "smoothing",
     "training/",
 }
 # Beside the backends: torch.distributed moves arrays of several libraries between processes.
@@ -34,7 +34,7 @@ NAMED = {"training/distributed.py": {"torch"}}
 ROOMS = [
     "_version", "checks", "arrays", "files", "markup",
     "elementwise", "activations", "functions", "loss_changes", "losses",
-    "schedules", "optimizers",
+    "schedules", "optimizers", "smoothing",
     "layers/base", "layers/windows", "layers/dense", "layers/images", "layers/normalization",
     "layers/words", "layers/__init__",
     "backend/placement", "backend/host", "backend/torch", "backend/cupy", "backend/jax",

@@ -430,6 +430,21 @@ def train(**kwargs):
     return fit(MLP([3, 4, 2], seed=0), X.astype("float32"), T, **given)
 
 
+def given(pairs):
+    """The same without None, which stands for a default."""
+    return [pair for pair in pairs if pair[0] is not None]
+
+
+class Often:
+    """A callback that says how often it is to be called."""
+
+    def __init__(self, every):
+        self.every = every
+
+    def __call__(self, progress):
+        return None
+
+
 def folder(name):
     return lambda v: xpnet.load_idx("nowhere", **{name: v})
 
@@ -503,23 +518,25 @@ VALUES = [
     ("method", lambda v: MLP([3, 2]).numerical_gradient(X, T, method=v), NO_WORDS),
     ("net", lambda v: fit(v, X, T, steps=1),
      [(None, TypeError), ([], TypeError), (MLP, TypeError)]),
-    ("steps", lambda v: train(steps=v), [pair for pair in NO_COUNTS if pair[0] is not None]),
-    ("epochs", lambda v: train(steps=None, epochs=v),
-     [pair for pair in NO_COUNTS if pair[0] is not None]),
+    ("steps", lambda v: train(steps=v), given(NO_COUNTS)),
+    ("epochs", lambda v: train(steps=None, epochs=v), given(NO_COUNTS)),
     ("steps or epochs", lambda v: train(steps=v, epochs=v), [(None, ValueError), (3, ValueError)]),
-    ("batch_size", lambda v: train(batch_size=v), [*NO_COUNTS, (6, ValueError)]),
+    ("batch_size", lambda v: train(batch_size=v), [*given(NO_COUNTS), (6, ValueError)]),
     ("optimizer", lambda v: train(optimizer=v), [*NO_WORDS, (SGD, TypeError), (None, TypeError)]),
-    ("learning_rate", lambda v: train(learning_rate=v), [*NO_NUMBERS, (0, ValueError)]),
+    ("learning_rate", lambda v: train(learning_rate=v),
+     [*given(NO_NUMBERS), (0, ValueError), ("cosine", TypeError)]),
     ("schedule", lambda v: train(learning_rate=lambda steps: np.full(len(steps), v)),
      [(NAN, ValueError), (INF, ValueError), (-1.0, ValueError)]),
     ("schedule", lambda v: train(learning_rate=lambda steps: v),
      [(0.1, ValueError), (np.ones(7), ValueError), (np.ones((1, 1)), ValueError)]),
     ("gradient", lambda v: train(gradient=v), NO_WORDS),
     ("validation", lambda v: train(validation=v),
-     [(X, TypeError), ((X,), TypeError), (X.tolist(), TypeError), (3, TypeError)]),
+     [(X, TypeError), ((X,), TypeError), (X.tolist(), TypeError), (3, TypeError),
+      (True, TypeError), (0.0, ValueError), (1.0, ValueError), (NAN, ValueError)]),
     ("seed", lambda v: train(seed=v), NO_SEEDS),
     ("callbacks", lambda v: train(callbacks=v), [(3, TypeError), ([3], TypeError),
                                                  (print, TypeError)]),
+    ("every", lambda v: train(callbacks=[Often(v)]), [*given(NO_COUNTS), ("step", TypeError)]),
     ("progress", lambda v: train(progress=v), NO_SWITCHES),
     ("shuffle", lambda v: train(shuffle=v), NO_SWITCHES),
     ("resume", lambda v: train(resume=v), NO_SWITCHES),
@@ -560,7 +577,8 @@ VALUES = [
     ("final", lambda v: Cosine(0.1, 3, v), NO_NUMBERS),
     ("schedule", lambda v: WarmUp(v, 3), [(0.1, TypeError), (None, TypeError)]),
     ("steps", lambda v: WarmUp(Constant(0.1), v), NO_COUNTS),
-    ("patience", lambda v: xpnet.EarlyStopping(patience=v), NO_COUNTS),
+    ("patience", lambda v: xpnet.EarlyStopping(patience=v), given(NO_COUNTS)),
+    ("restore_best", lambda v: xpnet.EarlyStopping(restore_best=v), NO_SWITCHES),
     ("min_delta", lambda v: xpnet.EarlyStopping(min_delta=v), NO_NUMBERS),
     ("monitor", lambda v: xpnet.EarlyStopping(monitor=v), NO_WORDS),
     ("every", xpnet.Log, NO_COUNTS),
@@ -653,6 +671,7 @@ def test_every_public_name_is_here():
         text = file.read()
     made_by_others = {"GradientReport", "Progress", "BackendNotAvailable", "GradientCheckFailed",
                       "NonFiniteLoss", "FileError", "CheckpointWarning", "DistributedError",
+                      "DivergenceWarning", "ScaleWarning",
                       "AutodiffReport", "__version__"}
     takes_nothing = {"backends"}
     for name in set(xpnet.__all__) - made_by_others - takes_nothing:

@@ -270,7 +270,7 @@ def test_clipping_is_one_option(run, tmp_path, images):
     asked = ("--optimizer", "adagrad", "--clip-norm", 0.05, "--hidden", 9, "--out")
     assert run("train", *FAST, *asked, "run")[0] == 0
     (x, t), _ = xpnet.load_idx(images)
-    net = xpnet.TwoLayerNet(36, 9, 3, seed=0)
+    net = xpnet.MLP([36, 9, 3], seed=0)
     clipped = Clipped("adagrad", 0.05)
     history = xpnet.fit(net, x, t, steps=40, batch_size=20, optimizer=clipped)
     assert read(tmp_path / "run")["loss"] == history.loss.tolist()
@@ -278,7 +278,7 @@ def test_clipping_is_one_option(run, tmp_path, images):
 
     code, _, errors = run("train", "--resume", "run", "--steps", 60)
     assert code == 0, errors
-    net = xpnet.TwoLayerNet(36, 9, 3, seed=0)
+    net = xpnet.MLP([36, 9, 3], seed=0)
     history = xpnet.fit(net, x, t, steps=60, batch_size=20, optimizer=clipped)
     assert read(tmp_path / "run")["loss"] == history.loss.tolist()
     message = refused(run("train", "--resume", "run", "--steps", 80, "--clip-norm", 1))
@@ -296,7 +296,7 @@ def test_schedules_are_options(run, tmp_path, images, words, schedule):
     asked = (*FAST, "--learning-rate", 0.2, *words, "--hidden", 9, "--out", "run")
     assert run("train", *asked)[0] == 0
     (x, t), _ = xpnet.load_idx(images)
-    net = xpnet.TwoLayerNet(36, 9, 3, seed=0)
+    net = xpnet.MLP([36, 9, 3], seed=0)
     history = xpnet.fit(net, x, t, steps=40, batch_size=20, learning_rate=schedule)
     assert read(tmp_path / "run")["loss"] == history.loss.tolist()
     assert read(tmp_path / "run")["settings"]["learning_rate"] == repr(schedule)
@@ -306,7 +306,7 @@ def test_a_run_is_what_the_library_does(run, tmp_path, images):
     """The command and the same calls in Python must not drift apart."""
     assert run("train", *FAST, "--hidden", 9, "--out", "run")[0] == 0
     (x, t), _ = xpnet.load_idx(images)
-    net = xpnet.TwoLayerNet(36, 9, 3, seed=0)
+    net = xpnet.MLP([36, 9, 3], seed=0)
     history = xpnet.fit(net, x, t, steps=40, batch_size=20)
     assert read(tmp_path / "run")["loss"] == history.loss.tolist()
 
@@ -321,15 +321,6 @@ def test_numerical_gradient_is_one_word(run, tmp_path):
         assert code == 0, errors
     a, b = (read(tmp_path / name)["loss"] for name in ("backprop", "numerical"))
     np.testing.assert_allclose(a, b, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("hidden", "weight_init"), [("none", 0.01), ("8", 0.01), ("8,8", "xavier")]
-)
-def test_default_weights_let_every_depth_learn(run, tmp_path, hidden, weight_init):
-    """The reference's 0.01 leaves a net of two hidden layers at its first loss."""
-    assert run("train", *FAST, "--hidden", hidden, "--out", "run")[0] == 0
-    assert read(tmp_path / "run")["settings"]["weight_init"] == weight_init
 
 
 def test_lines_say_where_a_run_is(run):
@@ -495,7 +486,7 @@ def test_a_loss_that_is_not_finite_keeps_the_run(run, tmp_path):
     assert history["loss"][-1] is None
     assert history["test_accuracy"] is None
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        "checkpoints", "history.json", "loss.png", "model.safetensors", "report.html",
+        "checkpoints", "history.json", "loss.png", "report.html",
     ]
 
 
@@ -533,7 +524,7 @@ def test_a_run_that_was_ended_goes_on(images, tmp_path, number):
     )  # fmt: skip
     try:
         for line in process.stdout:
-            if line.startswith("step 1000"):
+            if re.match(r"step (1\d{3})", line):  # a line an epoch, of two steps or less
                 break
         process.send_signal(number)
         output, errors = process.communicate(timeout=120)
@@ -810,7 +801,7 @@ def test_bar_shows_step_loss_speed_and_time(monkeypatch):
     history = train_with(bar)
     text = terminal.getvalue()
     assert "2,000/2,000" in text
-    assert f"loss {history.loss[-1]:.4f}" in text
+    assert f"loss {history.loss[-100:].mean():.4f}" in text
     assert "steps/s" in text
     assert "0:00:00" in text
     assert text.rstrip().endswith("\x1b[?25h"), "the cursor was left hidden"
@@ -965,7 +956,7 @@ def model(run):
 def test_train_saves_what_it_trained(run, images, model):
     """The model is what a training is for."""
     (x, t), _ = xpnet.load_idx(images, dtype="float64")
-    net = xpnet.TwoLayerNet(36, 100, 3, seed=0, dtype="float64")
+    net = xpnet.MLP([36, 100, 3], seed=0, dtype="float64")
     xpnet.fit(net, x, t, steps=40, batch_size=20)
     found = xpnet.load(model)
     assert found.params.keys() == net.params.keys()

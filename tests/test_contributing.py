@@ -45,6 +45,8 @@ OPTIMIZER = '''
 class SignSGD(Optimizer):
     """W ← W - η sign(g)."""
 
+    default_rate: ClassVar[float | None] = 0.001
+
     def update(self, params, gradient, slots, numbers):
         for key, g in gradient.items():
             {move}

@@ -88,7 +88,7 @@ def test_smoothed_line_recovers_after_a_huge_loss():
     """A running sum loses the small losses after a huge one."""
     loss = np.full(1000, 0.5)
     loss[100] = 1e18
-    _, _, mean = plots.curves._smoothed(loss)
+    _, _, mean = plots.curves.smoothed(loss)
     np.testing.assert_allclose(mean[200:], 0.5)
 
 

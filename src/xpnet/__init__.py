@@ -34,21 +34,24 @@ if TYPE_CHECKING:
         Checkpoint,
         CheckpointWarning,
         DistributedError,
+        DivergenceWarning,
         EarlyStopping,
         History,
         Log,
         NonFiniteLoss,
         Progress,
+        ScaleWarning,
         fit,
     )
 
 __all__ = [
     "MLP", "Activation", "AutodiffReport", "BackendNotAvailable", "Checkpoint",
-    "CheckpointWarning", "DistributedError", "EarlyStopping", "FileError", "GradientCheckFailed",
-    "GradientReport", "History", "Log", "Network", "NonFiniteLoss", "Progress", "TwoLayerNet",
-    "__version__", "backends", "check_autodiff", "check_gradient", "check_jvp", "check_vjp", "fit",
-    "functions", "layers", "load", "load_fashion_mnist", "load_idx", "load_images", "load_mnist",
-    "load_table", "losses", "numerical_gradient", "open_shards", "optimizers", "place",
+    "CheckpointWarning", "DistributedError", "DivergenceWarning", "EarlyStopping", "FileError",
+    "GradientCheckFailed", "GradientReport", "History", "Log", "Network", "NonFiniteLoss",
+    "Progress", "ScaleWarning", "TwoLayerNet", "__version__", "backends", "check_autodiff",
+    "check_gradient", "check_jvp", "check_vjp", "fit", "functions", "layers", "load",
+    "load_fashion_mnist", "load_idx", "load_images", "load_mnist", "load_table", "losses",
+    "numerical_gradient", "open_shards", "optimizers", "place",
 ]  # fmt: skip
 
 # The wings that are imported when they are first asked for, and what they need beside NumPy.

@@ -36,10 +36,13 @@ class Optimizer(abc.ABC):
     folds_rate : bool
         True where the gradient enters `update` only as learning_rate · gradient. `update` is
         then given that product, which backpropagation makes at no cost.
+    default_rate : float or None
+        The learning rate of a run that is given none. None: each run has to be given its own.
     """
 
     slot_names: ClassVar[tuple[str, ...]] = ()
     folds_rate: ClassVar[bool] = False
+    default_rate: ClassVar[float | None] = None
 
     def slots(self, params: Params) -> Slots:
         """Return the slots before the first step: zeros of the parameters' shapes."""
@@ -84,6 +87,7 @@ class SGD(Optimizer):
     SGD()
     """
 
+    default_rate: ClassVar[float | None] = 0.1
     folds_rate: ClassVar[bool] = True
 
     def update(self, params: Params, gradient: Params, slots: Slots, numbers: Any) -> None:
@@ -110,6 +114,7 @@ class Momentum(Optimizer):
     """
 
     momentum: float = 0.9
+    default_rate: ClassVar[float | None] = 0.01
     slot_names: ClassVar[tuple[str, ...]] = ("velocity",)
     folds_rate: ClassVar[bool] = True
 
@@ -179,6 +184,7 @@ class Adam(Optimizer):
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
+    default_rate: ClassVar[float | None] = 0.001
     slot_names: ClassVar[tuple[str, ...]] = ("mean", "square")
 
     def __post_init__(self) -> None:
@@ -269,6 +275,7 @@ class AdaGrad(Optimizer):
     """
 
     epsilon: float = 1e-7
+    default_rate: ClassVar[float | None] = 0.01
     slot_names: ClassVar[tuple[str, ...]] = ("square",)
 
     def __post_init__(self) -> None:
@@ -306,6 +313,7 @@ class RMSprop(Optimizer):
 
     decay: float = 0.99
     epsilon: float = 1e-7
+    default_rate: ClassVar[float | None] = 0.001
     slot_names: ClassVar[tuple[str, ...]] = ("square",)
 
     def __post_init__(self) -> None:
@@ -373,7 +381,8 @@ class Clipped(Optimizer):
         if not isinstance(inner, Optimizer):
             inner = known(OPTIMIZERS, inner, "optimizer")()
             object.__setattr__(self, "optimizer", inner)
-        object.__setattr__(self, "slot_names", inner.slot_names)
+        for name in ("slot_names", "default_rate"):
+            object.__setattr__(self, name, getattr(inner, name))
         norm = finite_number(self.norm, "norm", minimum=0.0, exclusive=True)
         object.__setattr__(self, "norm", norm)
 

@@ -142,3 +142,6 @@ class WarmUp:
         """Return the learning rate of each step."""
         steps = np.asarray(steps)
         return self.schedule(steps) * np.minimum((steps + 1) / self.steps, 1.0)
+
+
+SCHEDULES = {"constant": Constant, "cosine": Cosine, "step": StepDecay, "warm-up": WarmUp}

@@ -47,36 +47,51 @@ def _synchronize(device: Any) -> None:
     jax.block_until_ready(jax.device_put(0.0, device) + 1.0)
 
 
-def _scan(
+def _loop(
     placement: Placement, step: Step, state: dict[str, Any], data: Arrays, recordable: bool
 ) -> Runner:
-    """Steps compiled into one program: `jit` of a `lax.scan`."""
+    """Steps compiled into one program: `jit` of a loop whose length is one of its inputs."""
     jax = sys.modules["jax"]
 
     def block(
-        state: dict[str, Any], data: Arrays, inputs: Arrays, coefficients: Array, one: Array
-    ) -> Any:
-        def body(carry: dict[str, Any], now: tuple[Arrays, Array]) -> tuple[Any, Array]:
-            carry = jax.tree.map(lambda array: array, carry)  # a new dict, to write to
-            loss = step(carry, data, *now)
+        state: dict[str, Any], data: Arrays, inputs: Arrays, coefficients: Array, steps: Array,
+        one: Array,
+    ) -> Any:  # fmt: skip
+        def body(k: Array, carry: tuple[dict[str, Any], Array]) -> Any:
+            moved = jax.tree.map(lambda array: array, carry[0])  # a new dict, to write to
+            loss = step(moved, data, tuple(array[k] for array in inputs), coefficients[k])
             # Times 1, because XLA's loops on a CPU are slow (a number at a time) unless they have
             # two operations, and an update may have one: this makes it two, and changes no value.
-            return jax.tree.map(lambda array: array * one, carry), loss
+            return jax.tree.map(lambda array: array * one, moved), carry[1].at[k].set(loss)
 
-        return jax.lax.scan(body, state, (inputs, coefficients))
+        losses = placement.xp.zeros(coefficients.shape[0], dtype=placement.dtype)
+        return jax.lax.fori_loop(0, steps, body, (state, losses))
 
     compiled = jax.jit(block)
     one = placement.floats(np.ones(()))
+    longest = 0
 
     def run(inputs: tuple[np.ndarray, ...], coefficients: np.ndarray) -> Array:
-        placed = tuple(placement.asarray(host) for host in inputs)
-        new, losses = compiled(state, data, placed, placement.floats(coefficients), one)
+        nonlocal longest
+        count = len(coefficients)
+        longest = max(longest, count)
+        # A shorter block is filled up: for its own length, all would be compiled anew.
+        filled = [_filled(host, longest) for host in (*inputs, coefficients)]
+        placed = tuple(placement.asarray(host) for host in filled[:-1])
+        new, losses = compiled(state, data, placed, placement.floats(filled[-1]), count, one)
         values = flat(new)
         for path, holder, key in places(state):
             holder[key] = values[path]
-        return losses
+        return losses[:count]
 
     return run
+
+
+def _filled(host: np.ndarray, length: int) -> np.ndarray:
+    """Return an array with zeros behind its entries, up to a length."""
+    if len(host) == length:
+        return host
+    return np.concatenate([host, np.zeros((length - len(host), *host.shape[1:]), host.dtype)])
 
 
 def _vjp(f: Callable[..., Arrays], arguments: Arrays, cotangents: Arrays) -> Arrays:
@@ -89,7 +104,7 @@ ROW = Backend(
     install="python -m pip install 'xpnet[jax]'",
     device=_device, devices=_devices, synchronize=_synchronize,
     to_host=np.asarray, readable=_readable,
-    runner=_scan, take=lambda array, rows: array.at[rows].get(mode="promise_in_bounds"),
+    runner=_loop, take=lambda array, rows: array.at[rows].get(mode="promise_in_bounds"),
     copy=lambda array, into: array, conjugates=False, vjp=_vjp,
     not_distributed="JAX has its own way to several devices and machines: see jax.distributed and "
     "jax.sharding; xpnet trains on one device of it",

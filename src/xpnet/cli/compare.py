@@ -45,7 +45,7 @@ def compare(*, out: Path | None, force: bool, as_json: bool, **given: Any) -> in
     from .. import plots  # noqa: F401  (without matplotlib the run would fail at its end)
 
     options.merge_data(given)
-    options.refuse_steps_and_epochs(given)
+    options.one_length(given)
     if inputs.layers_of(given["net"], given["layers"]) is not None:
         for name in ("hidden", "activation", *(["net"] if given["layers"] is not None else [])):
             del given[name]  # a perceptron's

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,8 +26,11 @@ class OneLineErrors(click.Group):
         arguments = [*(sys.argv[1:] if args is None else args)]
         debug = "--debug" in arguments
         try:
-            # Without standalone mode click hands errors and exit codes over to us.
-            code = super().main(arguments or ["--help"], prog_name, complete_var, False, **extra)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn
+                # Without standalone mode click hands errors and exit codes over to us.
+                arguments = arguments or ["--help"]
+                code = super().main(arguments, prog_name, complete_var, False, **extra)
             sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
         except BrokenPipeError:
             with contextlib.suppress(OSError, ValueError):
@@ -39,6 +43,10 @@ class OneLineErrors(click.Group):
         if standalone_mode:
             sys.exit(code)
         return code
+
+
+def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
+    click.echo(f"xpnet: warning: {' '.join(str(message).split())}", err=True)
 
 
 def _fail(message: str, debug: bool, code: int = 2) -> int:

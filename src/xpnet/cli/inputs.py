@@ -52,8 +52,7 @@ def build(data: Data, where: Placement, described: dict[str, Any]) -> Network:
     net, layers, shift, hidden, activation, weight_init = (described[name] for name in names)
     options: dict[str, Any] = {"output": data.output}
     options |= {name: value for name, value in described.items() if name not in names}
-    init = "he" if weight_init is None else weight_init
-    listed = layers_of(net, layers, init)
+    listed = layers_of(net, layers, weight_init)
     if len(data.shape) == 1 and (shift or (layers is None and listed is not None)):
         option = "--shift" if shift else f"--net {net}"
         raise click.UsageError(
@@ -61,7 +60,7 @@ def build(data: Data, where: Placement, described: dict[str, Any]) -> Network:
         )
     if listed is not None:
         listed = [*([Shift(shift)] if shift else []), *listed]
-        listed.append(Affine(data.outputs, weight_init=init))
+        listed.append(Affine(data.outputs, weight_init=weight_init))
         image = (1, *data.shape) if len(data.shape) == 2 else data.shape
         with _naming(net, layers):
             return Network(listed, input_shape=image, **options, **_arguments(where))
@@ -70,9 +69,6 @@ def build(data: Data, where: Placement, described: dict[str, Any]) -> Network:
             "--shift moves images, and --net mlp takes rows: give --layers, such as --layers "
             "'affine100 sigmoid', or a convolutional --net"
         )
-    if weight_init is None:
-        # The reference's value; deeper nets of such small weights hardly start to learn.
-        weight_init = 0.01 if len(hidden) < 2 else "xavier"
     sizes = [math.prod(data.shape), *hidden, data.outputs]
     options |= {"activation": activation, "weight_init": weight_init}
     return MLP(sizes, **options, **_arguments(where))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..backend.placement import DTYPES
 from ..functions import ACTIVATIONS
 from ..layers import NETS
 from ..optimizers import OPTIMIZERS
+from ..training.plan import BATCH_SIZE
 from .inputs import DATASETS
 
 COUNT = click.IntRange(min=1)
@@ -56,18 +58,63 @@ def merge_data(given: dict[str, Any]) -> None:
     ctx.params = {**given}  # what a run remembers
 
 
-def number_or_name(ctx: object, param: object, value: str | None) -> float | str | None:
-    """Return a number where `value` is one."""
+def weight_init(ctx: click.Context, param: object, value: str | None) -> float | str:
+    """Return a number where `value` is one, and what the net begins with where there is none."""
+    if value is None:
+        return "xavier" if ctx.params["net"] == "mlp" and ctx.params["layers"] is None else "he"
     try:
-        return None if value is None else float(value)
+        return float(value)
     except ValueError:
         return value
 
 
-def refuse_steps_and_epochs(options: dict[str, Any]) -> None:
-    """Raise where the length of a run is given twice."""
-    if options["steps"] is not None and options["epochs"] is not None:
+def rows_or_share(ctx: object, param: object, value: str) -> int | float:
+    """Return a number of rows as an int, a share below 1 as a float."""
+    number = -1.0
+    with contextlib.suppress(ValueError):
+        number = float(value)
+    if 0.0 < number < 1.0:
+        return number
+    if number < 0.0 or not number.is_integer():
+        raise click.BadParameter(f"{value!r} is neither a number of rows nor a share below 1")
+    return int(number)
+
+
+def one_length(options: dict[str, Any]) -> None:
+    """See to it that a run has one length; raise where two are typed.
+
+    Of a run that is resumed, the one that is typed replaces the one that it had.
+    """
+    names = ("steps", "epochs")
+    if any(options[name] is None for name in names):
+        return
+    ctx = click.get_current_context()
+    earlier = [n for n in names if ctx.get_parameter_source(n) == ParameterSource.DEFAULT_MAP]
+    if len(earlier) != 1:
         raise click.UsageError("give --steps or --epochs, not both")
+    options[earlier[0]] = ctx.params[earlier[0]] = None  # there, for the next that resumes it
+
+
+def refuse_lr(ctx: object, param: object, value: str | None) -> None:
+    """Say what the option is called."""
+    if value is not None:
+        raise click.UsageError("no such option: --lr; did you mean --learning-rate?")
+
+
+def default_rates() -> str:
+    """Return the optimizers' own learning rates in words.
+
+    Examples
+    --------
+    >>> default_rates()
+    '0.1 for sgd; 0.01 for momentum, nesterov, adagrad; 0.001 for adam, adamw, rmsprop'
+    """
+    names: dict[float, list[str]] = {}
+    for name, make in OPTIMIZERS.items():
+        if (rate := make().default_rate) is not None:
+            names.setdefault(rate, []).append(name)
+    parts = [f"{rate:g} for {', '.join(names[rate])}" for rate in sorted(names, reverse=True)]
+    return "; ".join(parts)
 
 
 def as_words(options: dict[str, Any]) -> list[str]:
@@ -179,9 +226,9 @@ net: list[click.Parameter] = [
     ),
     click.Option(["--activation"], type=click.Choice(list(ACTIVATIONS)), default="sigmoid"),
     click.Option(
-        ["--weight-init"], callback=number_or_name, metavar="xavier|he|NUMBER",
-        help="How weights are drawn; a number is their standard deviation.  [default: 0.01 "
-        "with one hidden layer or none; xavier with more; he for --net and --layers]",
+        ["--weight-init"], callback=weight_init, metavar="xavier|he|NUMBER",
+        help="How weights are drawn; a number is their standard deviation.  [default: xavier; he "
+        "for --net and --layers]",
     ),
     click.Option(["--l2"], default=0.0, help="Weight of the squared weights in the loss."),
     click.Option(
@@ -190,7 +237,11 @@ net: list[click.Parameter] = [
 ]  # fmt: skip
 training: list[click.Parameter] = [
     click.Option(["--optimizer"], type=click.Choice(list(OPTIMIZERS)), default="sgd"),
-    click.Option(["--learning-rate"], default=0.1),
+    click.Option(
+        ["--learning-rate"], type=float,
+        help=f"[default: the optimizer's, {default_rates()}]",
+    ),
+    click.Option(["--lr"], hidden=True, expose_value=False, callback=refuse_lr),
     click.Option(
         ["--schedule"], type=click.Choice(["constant", "cosine", "step"]), default="constant",
         help="Keep the learning rate, let it fall to 0 along half a cosine wave, or take a tenth "
@@ -204,11 +255,18 @@ training: list[click.Parameter] = [
         ["--clip-norm"], type=float, metavar="NORM",
         help="Scale the gradient of a step down to this norm where it is longer.",
     ),
-    click.Option(["--batch-size"], type=COUNT, default=100),
+    click.Option(
+        ["--batch-size"], type=COUNT,
+        help=f"[default: {BATCH_SIZE}, or all rows where there are fewer]",
+    ),
     click.Option(["--steps"], type=COUNT, help=f"[default: {STEPS:,}]"),
     click.Option(["--epochs"], type=COUNT, help="In place of --steps."),
     click.Option(
         ["--dropout"], type=click.FloatRange(0.0, 1.0, max_open=True), default=0.0,
         help="The probability with which a step leaves an output of a hidden layer out.",
+    ),
+    click.Option(
+        ["--class-weight"], type=click.Choice(["balanced"]),
+        help="Weigh each row by n / (classes * rows of its class): rare classes count as much.",
     ),
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -91,10 +92,19 @@ def options_of_run(ctx: click.Context, param: click.Parameter, folder: Path | No
         if not path.exists():
             raise click.BadParameter(f"{folder} is no folder of a run: it has no {OPTIONS}")
         try:
-            ctx.default_map = dict(json.loads(path.read_text(encoding="utf-8")))
+            ctx.default_map = _of_today(json.loads(path.read_text(encoding="utf-8")))
         except ValueError as error:
             raise click.BadParameter(f"{path} is damaged: {error}") from error
     return folder
+
+
+def _of_today(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a run as they mean the same today."""
+    if options.get("weight_init") is None:  # a default that depended on the depth
+        deep = len(",".join(options["hidden"]).split(",")) > 1
+        listed = options.get("layers") is not None or options.get("net", "mlp") != "mlp"
+        options["weight_init"] = "he" if listed else "xavier" if deep else 0.01
+    return options
 
 
 def started_again(folder: Path | None) -> bool:

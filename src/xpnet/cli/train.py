@@ -9,19 +9,29 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import Any
 
 import click
+import numpy as np
 from click.core import ParameterSource
 
 from ..arrays import Array, Host
 from ..backend import Placement, place
 from ..network import Network
-from ..optimizers import Clipped, Optimizer
+from ..optimizers import OPTIMIZERS, Clipped, Optimizer
 from ..schedules import Constant, Cosine, StepDecay, WarmUp
-from ..training import Checkpoint, History, Log, NonFiniteLoss, distributed, fit
-from ..training.plan import Callback, Schedule
-from ..training.sources import evaluate
+from ..training import (
+    Checkpoint,
+    EarlyStopping,
+    History,
+    Log,
+    NonFiniteLoss,
+    Progress,
+    distributed,
+    fit,
+)
+from ..training.plan import BATCH_SIZE, Callback, Schedule
+from ..training.sources import evaluate, held_out
 from . import inputs, options, runs
 from .errors import INTERRUPTED
-from .inputs import Split
+from .inputs import MODEL, Split
 from .tables import show
 
 _Test = tuple[Array, Array, tuple[int, int] | None]  # the shape of a gray image, too
@@ -42,8 +52,17 @@ FIT = (
         help="Backpropagation, or central differences.",
     ),
     click.Option(
-        ["--validation"], type=click.IntRange(min=0), default=0,
-        help="Keep this many training rows back and measure loss and accuracy on them each epoch.",
+        ["--validation"], callback=options.rows_or_share, default="0", metavar="ROWS|SHARE",
+        help="Keep the last so many training rows back, or a share of them such as 0.1, drawn by "
+        "the seed, and measure loss and accuracy on these each epoch.",
+    ),
+    click.Option(
+        ["--early-stopping"], type=options.COUNT, metavar="PATIENCE",
+        help="Stop once the validation loss has not improved for so many epochs.",
+    ),
+    click.Option(
+        ["--keep-best"], is_flag=True,
+        help="Save the parameters after the epoch of the least validation loss, not the last.",
     ),
     *options.out("The run's folder.  [default: runs/DATASET-BACKEND-TIME]"),
     click.Option(
@@ -57,7 +76,7 @@ FIT = (
     click.Option(
         ["--resume"], type=options.PATH, metavar="RUN", is_eager=True, callback=runs.options_of_run,
         help="Go on with a run that was stopped, from its folder: its options hold, but for those "
-        "that are given anew (--steps may be larger).",
+        "that are given anew (--steps or --epochs may be larger).",
     ),
     click.Option(["--pictures/--no-pictures"], default=True, help="Draw the run into PNG files."),
     click.Option(["--report"], is_flag=True, help="Write report.html: all of it in one file."),
@@ -95,8 +114,8 @@ def train(**given: Any) -> int:
         for note in loaded.notes:
             run.say(note)
         run.say(
-            f"{given['dataset']}: {data[0].shape[0]:,} {loaded.rows} to train with, "
-            f"{test[0].shape[0]:,} to test with"
+            f"{given['dataset']}: {data[0].shape[0] - _kept_back(data, given):,} {loaded.rows} to "
+            f"train with, {test[0].shape[0]:,} to test with"
         )
         error = None
         try:
@@ -107,7 +126,7 @@ def train(**given: Any) -> int:
             _save(run, net, history, test if error is None else None)
     if error is not None and run.leads:
         raise error
-    return INTERRUPTED if history.stopped else 2 if error else 0
+    return INTERRUPTED if _unfinished(history) else 2 if error else 0
 
 
 # --- what was asked for ----------------------------------------------------------------------
@@ -121,7 +140,12 @@ class _Run:
         out, resume = given["out"], given["resume"]
         if resume is not None and (out is not None or given["force"]):
             raise click.UsageError("--resume goes on in the run's own folder: no --out, no --force")
-        options.refuse_steps_and_epochs(given)
+        options.one_length(given)
+        if (given["early_stopping"] or given["keep_best"]) and not given["validation"]:
+            raise click.UsageError(
+                "--early-stopping and --keep-best look at the validation loss: give --validation, "
+                "such as --validation 0.1"
+            )
         if given["epochs"] is None:
             given["steps"] = given["steps"] or options.STEPS
         if given["pictures"] or given["report"]:
@@ -138,6 +162,11 @@ class _Run:
         # Goes on from the checkpoints that the folder has.
         self.resumes = resume is not None or runs.started_again(out)
         self.first: Host | None = None  # the first layer's weights, as they begin
+        self.trained = False
+
+    def note(self, progress: Progress) -> None:
+        """Note, as a callback, that a step was left to train."""
+        self.trained = True
 
     def say(self, line: str) -> None:
         if self.talks:
@@ -187,7 +216,7 @@ def _load(
         for rows, targets in (loaded.train, loaded.test)
     )
     validation = None
-    if given["validation"]:
+    if given["validation"] >= 1:
         rows = x.shape[0] - given["validation"]
         if rows < 1:
             raise ValueError(
@@ -203,25 +232,57 @@ def _load(
 
 def _fit(run: _Run, net: Network, data: Split, validation: Split | None) -> History:
     given = run.given
-    callbacks: list[Callback] = []
-    if run.leads and not run.resumes:
-        callbacks.append(runs.remember_options(run.folder))
-        if given["force"]:
-            runs.delete_checkpoints(run.folder)  # of a run that this one replaces
-    steps = given["steps"] or math.ceil(given["epochs"] * data[0].shape[0] / given["batch_size"])
+    if run.leads and not run.resumes and given["force"]:
+        runs.delete_checkpoints(run.folder)  # of a run that this one replaces
+    rows = data[0].shape[0] - _kept_back(data, given)
+    batch_size = given["batch_size"] or min(BATCH_SIZE, rows)
+    steps = given["steps"] or math.ceil(given["epochs"] * rows / batch_size)
     shown: AbstractContextManager[list[Callback]]
-    shown = _progress(steps) if run.talks else nullcontext([])
+    shown = _progress(steps, bool(given["validation"])) if run.talks else nullcontext([])
     with shown as progress:
         return fit(
-            net, *data, validation=validation, callbacks=[*callbacks, *progress],
+            net, *data, validation=validation or _share(given),
+            callbacks=[*_callbacks(run), *progress],
             checkpoint=Checkpoint(
                 run.folder / runs.CHECKPOINTS, given["checkpoint_every"],
                 given["checkpoint_errors"], run.resumes,
             ),
             distributed=distributed.launched(), optimizer=_optimizer(given),
-            learning_rate=_schedule(given, steps),
+            learning_rate=_schedule(given, steps), sample_weight=_weights(net, data[1], given),
             **{name: given[name] for name in FIT},
         )  # fmt: skip
+
+
+def _share(given: dict[str, Any]) -> float | None:
+    """Return the share of the rows that `fit` is to keep back, None where it keeps none."""
+    return given["validation"] if 0 < given["validation"] < 1 else None
+
+
+def _kept_back(data: Split, given: dict[str, Any]) -> int:
+    """Return how many rows that share is."""
+    share = _share(given)
+    return held_out(data[0].shape[0], share) if share else 0
+
+
+def _callbacks(run: _Run) -> list[Callback]:
+    given = run.given
+    callbacks: list[Callback] = [run.note]
+    if run.leads:
+        callbacks.append(runs.remember_options(run.folder))
+    if given["early_stopping"] or given["keep_best"]:
+        callbacks.append(EarlyStopping(given["early_stopping"], restore_best=given["keep_best"]))
+    return callbacks
+
+
+def _weights(net: Network, t: Array, given: dict[str, Any]) -> Array | None:
+    """Return the weights of the rows that --class-weight asks for: scikit-learn's."""
+    if given["class_weight"] is None:
+        return None
+    labels = net.placement.to_host(t)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise click.UsageError("--class-weight is for classes; this data set has other targets")
+    counts = np.bincount(labels)
+    return net.placement.floats(len(labels) / (np.count_nonzero(counts) * counts[labels]))
 
 
 def _optimizer(given: dict[str, Any]) -> str | Optimizer:
@@ -229,10 +290,13 @@ def _optimizer(given: dict[str, Any]) -> str | Optimizer:
     return name if norm is None else Clipped(name, norm)
 
 
-def _schedule(given: dict[str, Any], steps: int) -> float | Schedule:
-    rate, kind, warm_up = (given[name] for name in ("learning_rate", "schedule", "warm_up"))
-    if kind == "constant" and not warm_up:
-        return float(rate)
+def _schedule(given: dict[str, Any], steps: int) -> float | Schedule | None:
+    rate: float | None = given["learning_rate"]
+    kind, warm_up = given["schedule"], given["warm_up"]
+    if rate is None:
+        rate = OPTIMIZERS[given["optimizer"]]().default_rate
+    if rate is None or (kind == "constant" and not warm_up):
+        return rate  # None: `fit` says that there is none
     made: dict[str, Callable[[], Schedule]] = {
         "constant": lambda: Constant(rate),
         "cosine": lambda: Cosine(rate, steps),
@@ -242,16 +306,19 @@ def _schedule(given: dict[str, Any], steps: int) -> float | Schedule:
 
 
 @contextmanager
-def _progress(steps: int) -> Iterator[list[Callback]]:
-    """Make the callbacks for a bar in a terminal, and a line each 1,000 steps anywhere."""
+def _progress(steps: int, validated: bool) -> Iterator[list[Callback]]:
+    """Make the callbacks for a bar in a terminal, and for a line an epoch, or each 1,000 steps."""
     from rich.console import Console
 
     from ..training.bar import ProgressBar
 
-    every = 1000 if steps >= 1000 else max(1, steps // 10)
+    every: int | str = 1000 if steps >= 1000 else max(1, steps // 10)
     with ProgressBar(Console()) as bar:
         # In a file the bar would print lines of its own, which say the same.
-        yield [bar, Log(every, bar.print)] if bar.drawn else [Log(every, click.echo)]
+        if not bar.drawn:
+            yield [Log("epoch" if validated else every, click.echo)]
+        else:  # which has the lines of epochs
+            yield [bar] if validated else [bar, Log(every, bar.print)]
 
 
 # --- what is written afterwards --------------------------------------------------------------
@@ -261,18 +328,23 @@ def _save(run: _Run, net: Network, history: History, test: _Test | None) -> None
     """Write and sum up what was trained; without the test where the loss is not finite."""
     given, folder = run.given, run.folder
     history.settings.update(
-        dataset=given["dataset"], validation_rows=given["validation"], net=str(net.definition)
+        dataset=given["dataset"], class_weight=given["class_weight"], net=str(net.definition)
     )
+    # After a first block that was no number, the weights are not worth a file.
+    model = [MODEL] if history.block_steps else []
     with ExitStack() as after:
         # Last in, first out, and in any case: hours of training must not be lost because of what
         # comes after them.
         after.callback(history.save, folder / "history.json")
-        after.callback(net.save, folder / "model.safetensors")
+        if model:
+            after.callback(net.save, folder / MODEL)
+        else:
+            (folder / MODEL).unlink(missing_ok=True)  # of the run that this one replaces
         if test:
             history.test_accuracy = evaluate(net, *test[:2])[1]
             history.test_r2 = inputs.determination(net, *test[:2])
     show(history.rows())
-    files = ["model.safetensors", "history.json"]
+    files = [*model, "history.json"]
     if given["pictures"] or given["report"]:
         from . import page
 
@@ -284,5 +356,13 @@ def _save(run: _Run, net: Network, history: History, test: _Test | None) -> None
             page.save_report(folder / "report.html", history, pictures)
             files.append("report.html")
     run.say(f"{', '.join(files)} are in {folder}")
-    if history.stopped:
+    if run.resumes and not run.trained:
+        goes_on = history.stopped or f"{history.steps:,} steps; --steps M goes on"
+        click.echo(f"already finished: {goes_on}")
+    if _unfinished(history):
         click.echo(f"go on with: xpnet train --resume {shlex.quote(str(folder))}", err=True)
+
+
+def _unfinished(history: History) -> bool:
+    """Whether a run was ended before its end, by no decision of its own."""
+    return history.reason is not None and history.reason.kind != "callback"

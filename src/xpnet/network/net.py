@@ -265,7 +265,10 @@ class Network(BaseNetwork):
         if self.output.correct is None:
             raise ValueError(f"output '{self.output.name}' predicts values: there is no accuracy")
         x, target = self.batch.checked(x, t)
-        logits = self._logits(x)
+        return self._share_right(self._logits(x), target)
+
+    def _share_right(self, logits: Array, target: Array) -> Array:
+        assert self.output.correct is not None
         xp = self.placement.xp
         right = xp.astype(self.output.correct(logits, target), logits.dtype)
         # 0 * NaN = NaN: comparisons would count rows without a prediction as right or wrong.

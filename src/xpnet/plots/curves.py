@@ -11,11 +11,10 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..smoothing import MAX_POINTS, bins, not_finite_as_nan, smoothed
 from .canvas import BOX_WIDTH, axes_or_new, entitle, explain, figure_of, lettering_of
 from .lettering import label_ticks, write
 
-# More points than a picture has columns of pixels only make the drawing slow.
-_MAX_POINTS = 4000
 # A larger span of losses than this is unreadable on a linear axis.
 _LOG_SPAN = 1e4
 _LARGEST = 1e200
@@ -81,14 +80,14 @@ def plot_loss(history: HistoryLike, ax: Axes | None = None) -> Axes:
         raise ValueError("the history has no steps: there is no loss to draw")
     ax = axes_or_new(ax, 12, 6)
     drawn = _clipped(losses)
-    window, middle, mean = _smoothed(drawn)
+    window, middle, mean = smoothed(drawn)
     (raw,) = ax.plot(
         *_envelope(drawn), linewidth=0.6, alpha=0.4, label="loss of each batch",
         marker="." if len(losses) <= 50 else "",  # a line between few points hides them
     )  # fmt: skip
     if window > 1:
         ax.plot(middle, mean, color=raw.get_color(), linewidth=2, label=f"mean of {window:,} steps")
-    validation = _not_finite_as_nan(np.asarray(history.validation_loss, dtype=np.float64))
+    validation = not_finite_as_nan(np.asarray(history.validation_loss, dtype=np.float64))
     if not np.isnan(validation).all():
         ax.plot(
             history.validation_steps, validation, color="black", marker="o", markersize=4,
@@ -183,7 +182,7 @@ def plot_losses(
     ax = axes_or_new(ax, 9, 6)
     lines, window = [], 1
     for i, curve in enumerate(losses.values()):
-        window, steps, mean = _smoothed(_clipped(curve))
+        window, steps, mean = smoothed(_clipped(curve))
         width = 1.5 + 2 * (len(losses) - 1 - i)
         lines += ax.plot(steps, mean, linewidth=width, marker="." if len(curve) == 1 else "")
     means = np.concatenate([line.get_ydata() for line in lines])
@@ -274,46 +273,17 @@ def _dress(ax: Axes, drawn: np.ndarray, label: str, title: str) -> None:
 
 def _clipped(losses: np.ndarray) -> np.ndarray:
     # Matplotlib's own arithmetic overflows near the end of the floats.
-    return _not_finite_as_nan(losses).clip(-_LARGEST, _LARGEST)
-
-
-def _not_finite_as_nan(losses: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(losses), losses, np.nan)
+    return not_finite_as_nan(losses).clip(-_LARGEST, _LARGEST)
 
 
 def _envelope(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the steps and losses to draw: all of them, or least and greatest of each few."""
-    if len(losses) <= _MAX_POINTS:
+    if len(losses) <= MAX_POINTS:
         return np.arange(1, len(losses) + 1), losses
-    _, starts, middles = _bins(len(losses))
+    _, starts, middles = bins(len(losses))
     # fmin and fmax pass over NaN.
     extremes = [extreme.reduceat(losses, starts) for extreme in (np.fmin, np.fmax)]
     return np.repeat(middles, 2), np.stack(extremes, axis=1).ravel()
-
-
-def _smoothed(losses: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the window in steps, the steps, and the mean loss around each of them.
-
-    About 1 % of the steps, fewer at the ends. Losses that are not finite are left out.
-    """
-    finite = np.isfinite(losses)
-    width, starts, middles = _bins(len(losses))
-    bins = max(1, round(0.01 * len(starts))) | 1  # odd: as many on the left as on the right
-    around = np.ones(bins)
-    # Sums of bins, then sums of few bins: a running sum would cancel after a large loss.
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        sums = np.add.reduceat(np.where(finite, losses, 0.0), starts)
-        counts = np.add.reduceat(finite.astype(np.float64), starts)
-        mean = np.convolve(sums, around, "same") / np.convolve(counts, around, "same")
-    return min(bins * width, len(losses)), middles, _not_finite_as_nan(mean)
-
-
-def _bins(n: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return how n steps are binned: steps in a bin, where each starts, the step in its middle."""
-    width = math.ceil(n / (_MAX_POINTS // 2)) if n > _MAX_POINTS else 1
-    starts = np.arange(0, n, width)
-    # Steps are counted from 1.
-    return width, starts, (starts + 1 + np.minimum(starts + width, n)) / 2
 
 
 # --- the words -------------------------------------------------------------------------------

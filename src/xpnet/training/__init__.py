@@ -3,11 +3,12 @@
 from .callbacks import EarlyStopping, Log, Progress
 from .checkpoint import Checkpoint, CheckpointWarning
 from .distributed import DistributedError
-from .history import History, Reason
+from .history import Epoch, History, Reason
 from .loop import fit
-from .session import NonFiniteLoss
+from .plan import ScaleWarning
+from .session import DivergenceWarning, NonFiniteLoss
 
 __all__ = [
-    "Checkpoint", "CheckpointWarning", "DistributedError", "EarlyStopping", "History", "Log",
-    "NonFiniteLoss", "Progress", "Reason", "fit",
+    "Checkpoint", "CheckpointWarning", "DistributedError", "DivergenceWarning", "EarlyStopping",
+    "Epoch", "History", "Log", "NonFiniteLoss", "Progress", "Reason", "ScaleWarning", "fit",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import time
 from html import escape
 from typing import Any, Self
 
-from .callbacks import Progress
+from .callbacks import Progress, epoch_line, new_epochs
 
 try:
     from rich import progress as bars
@@ -27,7 +27,8 @@ class ProgressBar:
     """Callback of `fit`: a bar with step, loss, steps a second and the time left.
 
     In a terminal or a notebook it is drawn in place. Anywhere else, such as in a log file, it
-    is a plain line after each tenth of the steps.
+    is a plain line after each tenth of the steps. The loss is the mean over the steps since it
+    was last shown. With a validation set there is a line an epoch, above the bar.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class ProgressBar:
     def __init__(self, console: Console | None = None) -> None:
         self._console = Console(stderr=True) if console is None else console
         self._bar: bars.Progress | _Cell | None = None
-        self._reported = 0
+        self._shown: int | None = None  # the last step that a line was about
 
     @property
     def drawn(self) -> bool:
@@ -60,13 +61,21 @@ class ProgressBar:
 
     def __call__(self, progress: Progress) -> None:
         """Show where the training is."""
+        before = progress.step - len(progress.losses)
+        if self._shown is None:
+            self._shown = before
+        for epoch in new_epochs(progress):
+            self.print(epoch_line(epoch))
         if self.drawn:
             self._draw(progress)
             return
         every = math.ceil(progress.steps / 10)
-        if progress.step // every != self._reported or progress.step >= progress.steps:
-            self._reported = progress.step // every
-            self.print(_line(progress))
+        ended = progress.step >= progress.steps
+        due = progress.step // every > before // every or ended
+        if due and not progress.history.validation_steps:
+            loss = progress.history.mean_loss(self._shown, progress.step)
+            self._shown = progress.step
+            self.print(_line(progress, loss))
 
     def print(self, line: str) -> None:
         """Write a line above the bar."""
@@ -76,8 +85,7 @@ class ProgressBar:
         """Leave the bar as it is and give the terminal back; a later call starts a new bar."""
         if self._bar is not None:
             self._bar.stop()
-        self._bar = None
-        self._reported = 0
+        self._bar = self._shown = None
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +99,7 @@ class ProgressBar:
                 self._bar = _Cell()
             self._bar.update(progress)
             return
-        loss = float(progress.losses[-1])
+        loss = float(progress.losses.mean())
         if not isinstance(self._bar, bars.Progress):
             self._bar = bars.Progress(
                 # Not the whole line: the ^C that terminals echo would wrap, and leave it behind.
@@ -128,7 +136,7 @@ class _Cell:
         """Show the last state, and leave it."""
         notebook: Any = importlib.import_module("IPython.display")
         progress = self._last
-        line = _line(progress)
+        line = _line(progress, float(progress.losses.mean()))
         bar = f'<progress value="{progress.step}" max="{progress.steps}"></progress>'
         content = {"text/plain": line, "text/html": f"<div>{bar} {escape(line)}</div>"}
         if self._handle is None:
@@ -145,11 +153,11 @@ class _Speed(bars.ProgressColumn):
         return Text("" if speed is None else _rate(speed), style="progress.data.speed")
 
 
-def _line(progress: Progress) -> str:
+def _line(progress: Progress, loss: float) -> str:
     rate = progress.history.steps / max(progress.history.seconds, 1e-9)
     left = (progress.steps - progress.step) / rate
     return (
-        f"step {progress.step:,}/{progress.steps:,}: loss {progress.losses[-1]:.4f}, "
+        f"step {progress.step:,}/{progress.steps:,}: loss {loss:.4f}, "
         f"{_rate(rate)}" + (f", {left:.0f} s left" if progress.step < progress.steps else "")
     )
 

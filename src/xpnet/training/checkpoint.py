@@ -46,8 +46,9 @@ class Checkpoint:
     ----------
     folder : path-like
         Made if it is missing. It gets the parameters, the optimizer's slots, the batch order, the
-        history and what the callbacks remember (those with methods `state` and `restore`). The
-        last two checkpoints are kept.
+        history and what the callbacks remember: those with methods `state` and `restore`, of
+        what JSON can hold and NumPy arrays, in any nesting of dicts. The last two checkpoints are
+        kept.
     every : int
         Steps between two checkpoints. One is also written at the end, however it comes.
     errors : str
@@ -226,6 +227,29 @@ class Checkpoints:
         return None
 
 
+def _taken_out(state: dict[str, Any], prefix: str) -> dict[str, np.ndarray]:
+    """Take the NumPy arrays out of what a callback remembers; return them by their paths."""
+    arrays = {}
+    for path, holder, key in [*places(state, prefix)]:
+        if isinstance(holder[key], np.ndarray):
+            arrays[path] = holder.pop(key)
+    return arrays
+
+
+def _put_back(
+    state: dict[str, Any], arrays: dict[str, np.ndarray], prefix: str
+) -> dict[str, Any]:
+    """Undo `_taken_out`."""
+    for path, array in arrays.items():
+        if path.startswith(prefix):
+            *folders, key = path.removeprefix(prefix).split("/")
+            holder = state
+            for folder in folders:
+                holder = holder.setdefault(folder, {})
+            holder[key] = array
+    return state
+
+
 class Resumable:
     """All that a training goes on from: what a checkpoint holds."""
 
@@ -244,12 +268,15 @@ class Resumable:
         """
         arrays = mapped(self.net.placement.to_host, flat(self.tree))
         arrays |= flat(self.history.state(), "history/")
+        callbacks = [callback.state() for callback in self.callbacks]
+        for i, remembered in enumerate(callbacks):
+            arrays |= _taken_out(remembered, f"callbacks/{i}/")
         reason = self.history.reason
         return arrays, {
             "kind": "checkpoint", "step": self.history.steps,
             "settings": self.history.settings, "environment": self.history.environment,
             "order": self.order.state() if position is None else position,
-            "callbacks": [callback.state() for callback in self.callbacks],
+            "callbacks": callbacks,
             # An interrupted run goes on; one that a callback has ended is at its end.
             "stopped": reason.text if reason and reason.kind == "callback" else None,
         }  # fmt: skip
@@ -296,7 +323,7 @@ class Resumable:
     ) -> None:
         """Go on from what `state` has returned; raise where the training is another one."""
         now = json.loads(json.dumps(self.history.settings))
-        free = ("steps", "weight_init")
+        free = ("steps", "weight_init", "validation_rows")
         was = {"dropout": 0.0, **saved["settings"]}.get  # older ones do not say it
         other = [key for key in now if key not in free and now[key] != was(key)]
         if other:
@@ -312,8 +339,8 @@ class Resumable:
         if saved["stopped"] is not None:
             self.history.reason = Reason("callback", saved["stopped"])
         self.order.restore(saved["order"])
-        for callback, state in zip(self.callbacks, saved["callbacks"], strict=True):
-            callback.restore(state)
+        for i, callback in enumerate(self.callbacks):
+            callback.restore(_put_back(saved["callbacks"][i], arrays, f"callbacks/{i}/"))
         for path, holder, key in places(self.tree):
             holder[key] = self.net.placed(arrays[path])
 

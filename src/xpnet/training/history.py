@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..files import replace_atomically
 from ..markup import table
+from ..smoothing import rise, smoothed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +47,26 @@ class Reason:
     text: str
 
 
+class Epoch(NamedTuple):
+    """What a run has measured at the end of an epoch.
+
+    Attributes
+    ----------
+    step : int
+        The last step of the epoch.
+    loss : float
+        The mean loss of its batches, each before its update.
+    validation_loss : float
+    validation_accuracy : float or None
+        Of the validation set, after that step; there is no accuracy of values.
+    """
+
+    step: int
+    loss: float
+    validation_loss: float
+    validation_accuracy: float | None
+
+
 class History:
     """The record of one training.
 
@@ -61,7 +82,10 @@ class History:
         At the end of each block: the steps done, and the seconds from the first step on. The
         first blocks include what libraries do once: compile, record, warm up.
     validation_steps, validation_loss, validation_accuracy : list
-        Where a validation set was given: the step, the loss and the accuracy at each look.
+        Where a validation set was given: the step, the loss and the accuracy at each look, which
+        is at the end of each epoch, and at the end of the run.
+    best_step : int or None
+        The step whose parameters `EarlyStopping(restore_best=True)` has given back to the net.
     test_accuracy : float or None
         For whoever measures it after the training; the summary shows it.
     test_r2 : float or None
@@ -76,6 +100,7 @@ class History:
 
     # Of the class, for histories that version 0.1 has pickled.
     reason: Reason | None = None
+    best_step: int | None = None
     test_r2: float | None = None
 
     def __init__(
@@ -93,6 +118,7 @@ class History:
         self.validation_steps: list[int] = []
         self.validation_loss: list[float] = []
         self.validation_accuracy: list[float | None] = []
+        self.best_step: int | None = None
         self.test_accuracy: float | None = None
         self._losses = np.empty(0)
 
@@ -105,6 +131,41 @@ class History:
     def loss(self) -> np.ndarray:
         """The losses of all steps so far."""
         return self._losses[: self.steps]
+
+    @property
+    def epochs(self) -> list[Epoch]:
+        """An `Epoch` for each look at the validation set; [] without one.
+
+        The loss of an epoch is the mean over the steps since the look before. An accuracy of the
+        training rows is not among them: a step computes none, and measuring it would take a pass
+        over the rows, as `net.accuracy` does.
+        """
+        return [self.epoch(i) for i in range(len(self.validation_steps))]
+
+    def epoch(self, i: int) -> Epoch:
+        """Return one of `epochs`."""
+        i %= len(self.validation_steps)
+        start, step = self.validation_steps[i - 1] if i else 0, self.validation_steps[i]
+        loss = self.mean_loss(start, step)
+        return Epoch(step, loss, self.validation_loss[i], self.validation_accuracy[i])
+
+    def mean_loss(self, start: int, stop: int) -> float:
+        """Return the mean loss of the steps after `start` up to `stop`."""
+        return float(np.mean(self.loss[start:stop]))
+
+    @property
+    def diverged(self) -> str | None:
+        """In words, where the loss has ended above its beginning, or as no number; else None.
+
+        Both ends are smoothed as in the pictures. A run of fewer than 20 steps has not diverged.
+        """
+        if self.steps and not np.isfinite(self.loss[-1]):
+            return f"the loss became {self.loss[-1]} at step {self.steps:,}"
+        risen = rise(self.loss)
+        if risen is None:
+            return None
+        first, last = map(_number, risen)
+        return f"the loss ended at {last}, above {first} at the beginning (both smoothed)"
 
     def reserve(self, steps: int) -> None:
         """Take the memory for the losses of so many steps now, up to a few million."""
@@ -164,8 +225,8 @@ class History:
         Returns
         -------
         str
-            Steps, first and last loss, the drop, seconds, milliseconds a step, accuracies,
-            device, and the GPU's name where there is one.
+            Steps, first and last loss (from 100 steps on, also smoothed), the drop, seconds,
+            milliseconds a step, accuracies, device, and the GPU's name where there is one.
 
         Examples
         --------
@@ -190,7 +251,7 @@ class History:
             share = f" ({100 * (first - last) / first:.1f} %)" if first else ""
             rows += [
                 ("first loss", _number(first)),
-                ("last loss", _number(last)),
+                ("last loss", _number(last) + self._smoothed_last()),
                 ("drop", _number(first - last) + share),
                 ("elapsed", f"{self.seconds:.2f} s"),
                 ("time a step", f"{1e3 * self.seconds / self.steps:.3f} ms"),
@@ -208,13 +269,23 @@ class History:
             gpu = self.environment
             cuda = f", CUDA {gpu['cuda']}" if gpu.get("cuda") else ""
             rows.append(("GPU", f"{gpu['device_name']}, driver {gpu['driver']}{cuda}"))
-        if self.stopped:
-            rows.append(("stopped", self.stopped))
+        if self.best_step is not None:
+            rows.append(("parameters", f"those after step {self.best_step:,}, the best"))
+        for name, text in (("stopped", self.stopped), ("diverged", self.diverged)):
+            if text:
+                rows.append((name, text))
         return rows
+
+    def _smoothed_last(self) -> str:
+        """Return what stands beside the loss of the last batch, as in the pictures."""
+        if self.steps < 100 or not np.isfinite(self.loss[-1]):
+            return ""
+        return f" (smoothed {_number(smoothed(self.loss)[2][-1])})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain Python objects; losses that are not finite become None."""
-        plain = ("settings", "environment", "steps", "seconds", "stopped", "test_accuracy")
+        plain = ("settings", "environment", "steps", "seconds", "stopped", "diverged",
+                 "best_step", "test_accuracy")  # fmt: skip
         return {
             **{name: getattr(self, name) for name in plain},
             **({} if self.test_r2 is None else {"test_r2": self.test_r2}),
@@ -222,6 +293,7 @@ class History:
             "blocks": {"step": self.block_steps, "seconds": self.block_seconds},
             "validation": {
                 "step": self.validation_steps,
+                "training_loss": _finite_or_none([epoch.loss for epoch in self.epochs]),
                 "loss": _finite_or_none(self.validation_loss),
                 "accuracy": _finite_or_none(self.validation_accuracy),
             },

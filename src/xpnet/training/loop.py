@@ -38,11 +38,11 @@ def fit(
     *,
     steps: int | None = None,
     epochs: int | None = None,
-    batch_size: int = 100,
+    batch_size: int | None = None,
     optimizer: str | Optimizer = "sgd",
-    learning_rate: float | Schedule = 0.1,
+    learning_rate: float | Schedule | None = None,
     gradient: str = "backprop",
-    validation: tuple[Array, Array] | None = None,
+    validation: tuple[Array, Array] | float | None = None,
     seed: int | None = 0,
     shuffle: bool = True,
     sample_weight: Array | None = None,
@@ -77,18 +77,21 @@ def fit(
         or a NumPy array.
     steps, epochs : int
         How long: one of the two. An epoch is n rows.
-    batch_size : int
-        At most n.
+    batch_size : int, optional
+        At most n. None: 100, or n where that is less.
     optimizer : str or Optimizer
         "sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop", or one of
         `xpnet.optimizers`, such as ``Clipped("adam", norm=1.0)``.
-    learning_rate : float or callable
-        A number, or a schedule: from an array of step numbers, counted from 0, to rates.
+    learning_rate : float or callable, optional
+        A number, or a schedule: from an array of step numbers, counted from 0, to rates. None: the
+        optimizer's own, its `default_rate`: 0.1 for "sgd"; 0.01 for "momentum", "nesterov" and
+        "adagrad"; 0.001 for "adam", "adamw" and "rmsprop".
     gradient : str
         "backprop", or "numerical" for central differences.
-    validation : (x, t), optional
-        Its loss and accuracy are recorded at the end, and after each block (up to 100 steps)
-        in which an epoch ended. On disk, it is read each time.
+    validation : (x, t) or float, optional
+        A set whose loss and accuracy are recorded at the end of each epoch, and of the run; see
+        ``history.epochs``. On disk, it is read each time. Or a share, such as 0.1: so many of the
+        rows, drawn by `seed`, are kept back as this set, and n is the number of the others.
     seed : int, optional
         Of the batch order. None draws anew each time.
     shuffle : bool
@@ -105,7 +108,10 @@ def fit(
         hidden layer. For gradient "backprop", and nets that have no `Dropout` layers of their own.
     callbacks : sequence of callables
         Each is called with a `Progress` after every block; training stops where one returns
-        True. One that has a method `close` has it called at the end, whatever ended it.
+        True. One with an attribute `every`, "epoch" or a number of steps, is called exactly then
+        instead: blocks end there. One with a method `begin` has it called before the first step,
+        as ``begin(net, history, validated=...)``; one with a method `close` at the end, whatever
+        ended it.
     progress : bool
         Show a progress bar (needs rich).
     checkpoint : Checkpoint or path-like, optional
@@ -141,6 +147,10 @@ def fit(
 
     Warns
     -----
+    DivergenceWarning
+        The run has ended with a clearly higher loss than it began with, both smoothed.
+    ScaleWarning
+        x has values beyond [-10, 10], and the first activation is a sigmoid or tanh.
     CheckpointWarning
         A checkpoint could not be written, or is damaged and the one before is taken, or comes
         from other versions or another device.
@@ -165,6 +175,7 @@ def fit(
         learning_rate=learning_rate, gradient=gradient, validation=validation, seed=seed,
         shuffle=switch(shuffle, "shuffle"), sample_weight=sample_weight, dropout=dropout,
     )  # fmt: skip
+    plan.warn_of_scale()
     assert checkpoint is None or isinstance(checkpoint, Checkpoint)  # the decorator has seen to it
     watch = Watch(callbacks=callbacks, progress=progress, checkpoint=checkpoint)
     session = Session(plan, watch, distributed=switch(distributed, "distributed"))
@@ -173,4 +184,4 @@ def fit(
             losses = session.run(block)  # forward → loss → backward → update, see step.py
             if session.report(block, losses):
                 break
-    return session.history
+    return session.finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass, field, fields, is_dataclass
 from functools import partial
@@ -14,11 +15,14 @@ import numpy as np
 from .. import checks
 from .._version import __version__
 from ..arrays import Array
+from ..layers import BatchNorm, Elementwise
 from ..network.net import Network
 from ..optimizers import OPTIMIZERS, Constant, Optimizer
+from ..schedules import SCHEDULES
 from .blocks import Masks, Shifts
+from .callbacks import every_of
 from .checkpoint import Checkpoint
-from .sources import Source, checked_validation, source_of
+from .sources import Resident, Source, checked_validation, divided, source_of
 
 Schedule = Callable[[np.ndarray], np.ndarray]
 Callback = Callable[[Any], Any]
@@ -28,6 +32,15 @@ BLOCK_STEPS = 100
 BLOCK_OPERATIONS = 2e10
 
 GRADIENTS = {"backprop": "backpropagate", "numerical": "differentiate"}
+
+# The batch of a run that is given none, where there are so many rows.
+BATCH_SIZE = 100
+# Beyond these, a sum of some inputs drives a unit of these activations to where it is flat.
+SCALE, FLAT = 10.0, ("sigmoid", "tanh")
+
+
+class ScaleWarning(UserWarning):
+    """Inputs are so large that the units of the first layer begin where they are flat."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,11 @@ class Plan:
     source : Source
         Where the batches come from.
     rows : int
-        n, the rows of x.
+        n, the rows of x that are trained with.
+    validation_rows : int or None
+        Those of the validation set.
+    drawn : bool
+        Whether these have been drawn from the rows of x.
     total : int
         The steps of the run.
 
@@ -59,11 +76,11 @@ class Plan:
     _: KW_ONLY
     steps: InitVar[int | None] = None
     epochs: InitVar[int | None] = None
-    batch_size: int = 100
+    batch_size: Any = None
     optimizer: Any = "sgd"
-    learning_rate: Any = 0.1
+    learning_rate: Any = None
     gradient: str = "backprop"
-    validation: tuple[Array, Array] | None = None
+    validation: Any = None
     seed: int | None = 0
     shuffle: bool | Callable[[], np.ndarray] = True
     whole_epochs: bool = False
@@ -72,6 +89,8 @@ class Plan:
     weighted: bool = field(init=False)
     source: Source = field(init=False)
     rows: int = field(init=False)
+    validation_rows: int | None = field(init=False, default=None)
+    drawn: bool = field(init=False, default=False)
     total: int = field(init=False)
 
     def __post_init__(
@@ -80,32 +99,48 @@ class Plan:
         put = partial(object.__setattr__, self)  # it is frozen for others
         if not isinstance(self.net, Network):
             raise TypeError(f"net must be a Network or an MLP, not {type(self.net).__name__}")
+        put("seed", checks.seed_or_none(self.seed))
         put("source", source_of(self.net, x, t, sample_weight))
         put("weighted", sample_weight is not None)
-        n = x.shape[0]
-        put("rows", n)
+        put("rows", x.shape[0])
         put("dropout", checks.below_one(self.dropout, "dropout"))
         self._refuse_combinations()
-        if self.validation is not None:
+        self._set_validation(put)
+        self._set_sizes(put, steps, epochs)
+        if not isinstance(self.optimizer, Optimizer):
+            put("optimizer", checks.known(OPTIMIZERS, self.optimizer, "optimizer")())
+        put("learning_rate", _schedule_of(self.learning_rate, self.optimizer))
+        checks.known(GRADIENTS, self.gradient, "gradient")
+        if self.gradient == "numerical":
+            self.net.stack.refuse_unstructured("gradient='numerical'")
+        if not callable(self.shuffle):
+            checks.switch(self.shuffle, "shuffle")
+        checks.switch(self.whole_epochs, "whole_epochs")
+
+    def _set_validation(self, put: Callable[[str, Any], None]) -> None:
+        if self.validation is None:
+            return
+        if isinstance(self.validation, float):
+            parts = divided(self.net, self.source, self.rows, self.validation, self.seed)
+            for name, value in zip(("source", "validation", "validation_rows"), parts, strict=True):
+                put(name, value)
+            put("rows", self.rows - parts[2])
+            put("drawn", True)
+        else:
             put("validation", checked_validation(self.net, self.validation))
+            put("validation_rows", self.validation[0].shape[0])
+
+    def _set_sizes(
+        self, put: Callable[[str, Any], None], steps: int | None, epochs: int | None
+    ) -> None:
+        n = self.rows
+        if self.batch_size is None:
+            put("batch_size", min(BATCH_SIZE, n))
         put("batch_size", checks.positive_integer(self.batch_size, "batch_size"))
         if self.batch_size > n:
             raise ValueError(f"batch_size is {self.batch_size}, more than the {n} rows of x")
         self.net.definition.refuse_rows(self.batch_size, "the batch_size makes a batch")
         put("total", _total_steps(steps, epochs, n, self.batch_size))
-        if not isinstance(self.optimizer, Optimizer):
-            put("optimizer", checks.known(OPTIMIZERS, self.optimizer, "optimizer")())
-        if not callable(self.learning_rate):
-            rate = self.learning_rate
-            rate = checks.finite_number(rate, "learning_rate", minimum=0.0, exclusive=True)
-            put("learning_rate", Constant(rate))
-        checks.known(GRADIENTS, self.gradient, "gradient")
-        if self.gradient == "numerical":
-            self.net.stack.refuse_unstructured("gradient='numerical'")
-        put("seed", checks.seed_or_none(self.seed))
-        if not callable(self.shuffle):
-            checks.switch(self.shuffle, "shuffle")
-        checks.switch(self.whole_epochs, "whole_epochs")
 
     def _refuse_combinations(self) -> None:
         rated = any(self.net.definition.rates)
@@ -118,7 +153,13 @@ class Plan:
 
     def coefficients(self, steps: np.ndarray) -> np.ndarray:
         """Return the optimizer's numbers of some steps, counted from 0; or raise."""
-        rates = np.asarray(self.learning_rate(steps), dtype=np.float64)
+        try:
+            rates = np.asarray(self.learning_rate(steps), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"the schedule cannot take an array of {len(steps)} step numbers ({error}); write "
+                "it for arrays, such as lambda steps: numpy.where(steps < 1000, 0.1, 0.01)"
+            ) from error
         # Comparisons with NaN are false.
         if rates.shape != steps.shape or not (rates.min() >= 0.0 and rates.max() < math.inf):
             raise ValueError(
@@ -127,6 +168,52 @@ class Plan:
             )
         numbers: np.ndarray = self.optimizer.coefficients(steps + 1, rates)
         return numbers
+
+    def epoch_start(self, done: int) -> int:
+        """Return the steps at which the epoch has begun whose step comes after `done` steps."""
+        return self._epoch_end(self._epochs(done))
+
+    def epoch_end(self, done: int) -> int:
+        """Return the steps at which that epoch ends: where all of its rows have been taken."""
+        return self._epoch_end(self._epochs(done) + 1)
+
+    def _epochs(self, done: int) -> int:
+        """Return how many epochs have ended after so many steps."""
+        over, under = self._steps_an_epoch()
+        return done * under // over
+
+    def _epoch_end(self, epochs: int) -> int:
+        """Return the steps after which so many epochs have ended."""
+        over, under = self._steps_an_epoch()
+        return -(-epochs * over // under)
+
+    def _steps_an_epoch(self) -> tuple[int, int]:
+        """Return the steps of an epoch as a fraction: a whole number only with whole epochs."""
+        if self.whole_epochs:
+            return math.ceil(self.rows / self.batch_size), 1
+        return self.rows, self.batch_size
+
+    def warn_of_scale(self) -> None:
+        """Warn where inputs are so large that the first units begin where they are flat.
+
+        Of rows on disk nobody knows how large they are before they are read.
+        """
+        kinds = (Elementwise, BatchNorm)
+        first = next((a for a in self.net.definition.layers if isinstance(a, kinds)), None)
+        if not isinstance(first, Elementwise) or first.function.name not in FLAT:
+            return
+        if not isinstance(self.source, Resident):
+            return
+        xp, x = self.net.placement.xp, self.source.data[0]
+        low, high = float(xp.min(x)), float(xp.max(x))
+        if max(-low, high) <= SCALE:
+            return
+        text = (
+            f"x has values from {low:.4g} to {high:.4g}: the {first.function.name} units begin "
+            "where they are flat, and learn little. Scale x first, such as to [0, 1], or each "
+            "column by (x - mean) / standard deviation"
+        )
+        warnings.warn(text, ScaleWarning, stacklevel=4)  # where the user calls `fit`
 
     def masks(self) -> Masks | None:
         """Return the masks of dropout, None where nothing is dropped."""
@@ -148,7 +235,8 @@ class Plan:
         del described["own_activation"]
         return {
             **described, "dtype": self.net.placement.dtype_name,
-            "rows": self.rows, "steps": self.total, "batch_size": self.batch_size,
+            "rows": self.rows, "validation_rows": self.validation_rows,
+            "steps": self.total, "batch_size": self.batch_size,
             "shuffle": "own" if callable(self.shuffle) else self.shuffle,
             "whole_epochs": self.whole_epochs,
             "optimizer": _fields(self.optimizer),
@@ -204,6 +292,10 @@ class Watch:
                 f"checkpoint must be a Checkpoint, not {type(self.checkpoint).__name__}"
             )
         callbacks = [checks.function(c, "every entry of callbacks") for c in self.callbacks]
+        for callback in callbacks:
+            every = getattr(callback, "every", None)
+            if every is not None:
+                every_of(every, "every of a callback")
         object.__setattr__(self, "callbacks", callbacks)
 
 
@@ -218,6 +310,28 @@ def default_block(net: Network, batch_size: int, gradient: str) -> int:
         moved = sum(units * sum(widths[i + 1 :]) for i, units in enumerate(widths) if i)
         operations += 4 * 300.0 * batch_size * moved
     return max(1, min(BLOCK_STEPS, int(BLOCK_OPERATIONS / operations)))
+
+
+def _schedule_of(rate: Any, rule: Optimizer) -> Schedule:
+    """Return what gives the learning rates of some steps; or raise."""
+    if callable(rate):
+        schedule: Schedule = rate
+        return schedule
+    if rate is None:
+        rate = rule.default_rate
+        if rate is None:
+            own = getattr(rule, "optimizer", rule)  # within one that clips
+            raise ValueError(
+                f"learning_rate is None, and {type(own).__name__} has no rate of its own: give "
+                "one, or set the class's default_rate"
+            )
+    if isinstance(rate, str) and rate in SCHEDULES:
+        name = SCHEDULES[rate].__name__
+        raise TypeError(
+            f"learning_rate must be a number or a schedule, not {rate!r}: give an object of "
+            f"xpnet.optimizers.{name}"
+        )
+    return Constant(checks.finite_number(rate, "learning_rate", minimum=0.0, exclusive=True))
 
 
 def _total_steps(steps: int | None, epochs: int | None, n: int, batch_size: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from .distributed import OneProcess, join
 from .history import History, Reason
 from .interruption import interruption
 from .plan import GRADIENTS, Plan, Watch, default_block
-from .sources import evaluate
+from .sources import measured
 from .step import make_step
 
 # The masks of a block take at most so much, where a step's do not take more.
@@ -44,6 +45,10 @@ class NonFiniteLoss(FloatingPointError):
         # An exception's own passes the message alone, and whoever waits for another process waits
         # for ever: Dask does not tell joblib of an error that it cannot unpickle.
         return type(self), (str(self), self.step, self.history), vars(self)
+
+
+class DivergenceWarning(UserWarning):
+    """A run has ended with a loss above the one with which it began."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,9 @@ class Session:
             plan.rows, plan.batch_size, plan.seed, shuffle=plan.shuffle,
             whole_epochs=plan.whole_epochs, masks=plan.masks(), shifts=plan.shifts(),
         )  # fmt: skip
+        for callback in self._callbacks:
+            if hasattr(callback, "begin"):
+                callback.begin(net, self.history, validated=plan.validation is not None)
         self._resumable = Resumable(net, slots, self._order, self.history, self._callbacks)
         self._group.begin(self._resumable, watch.checkpoint)
         self.history.reserve(plan.total)
@@ -128,6 +136,11 @@ class Session:
         if callable(plan.shuffle) and self.watch.checkpoint is not None:
             raise ValueError(
                 "an order of your own (shuffle) cannot be resumed: leave checkpoint out"
+            )
+        if plan.drawn and plan.seed is None and (distributed or self.watch.checkpoint is not None):
+            raise ValueError(
+                "a share for validation that is drawn anew each time (seed=None) cannot be resumed "
+                "or shared by ranks: give a seed"
             )
         if distributed and plan.weighted:
             raise ValueError("distributed=True does not take sample_weight")
@@ -174,7 +187,8 @@ class Session:
         """Return what gives the steps to the end of a block, from the steps done.
 
         Blocks end at multiples, wherever they start: a run that is resumed has the blocks of one
-        that was not.
+        that was not. Where somebody looks at the ends of epochs, they are multiples counted from
+        the beginning of the epoch, so that the blocks of all epochs are alike.
         """
         plan, asked = self.plan, self.watch.block_steps
         if asked is None:
@@ -183,12 +197,20 @@ class Session:
         period = most if callable(asked) else asked
         lengths = [asked if callable(asked) else _to_multiple(asked)]
         lengths.append(lambda done: most - done % period % most)
-        if self.watch.checkpoint is not None:
-            lengths.append(_to_multiple(self.watch.checkpoint.every))
         if self._order.masks is not None:
             dropped = sum(plan.net.definition.dropped)
             lengths.append(_to_multiple(max(1, MASK_BYTES // (plan.batch_size * dropped))))
+        wishes = [getattr(callback, "every", None) for callback in self._callbacks]
+        if plan.validation is not None or "epoch" in wishes:
+            lengths = [self._within_epoch(length) for length in lengths]
+            lengths.append(lambda done: plan.epoch_end(done) - done)
+        lengths += [_to_multiple(int(n)) for n in wishes if n not in (None, "epoch")]
+        if self.watch.checkpoint is not None:
+            lengths.append(_to_multiple(self.watch.checkpoint.every))
         return lengths
+
+    def _within_epoch(self, length: Callable[[int], int]) -> Callable[[int], int]:
+        return lambda done: length(done - self.plan.epoch_start(done))
 
     def run(self, block: Block) -> np.ndarray:
         """Compute the steps of a block on the device; return their losses."""
@@ -209,12 +231,10 @@ class Session:
         history, plan = self.history, self.plan
         self._record(losses)
         ended = history.steps == plan.total
-        epochs = [k * plan.batch_size // plan.rows for k in (int(block.steps[0]), history.steps)]
-        if plan.validation is not None and (ended or epochs[1] > epochs[0]):
-            history.validate(*evaluate(plan.net, *plan.validation))
-        # Every callback sees every block, also where an earlier one asks to stop.
-        now = Progress(history.steps, plan.total, losses, plan.net, history)
-        answers = [callback(now) for callback in self._callbacks]
+        if plan.validation is not None and (ended or self._ends_epoch()):
+            history.validate(*measured(plan.net, *plan.validation))
+        # Every callback sees what it asks for, also where an earlier one asks to stop.
+        answers = [self._answer(callback, losses) for callback in self._callbacks]
         reason = None
         if any(answer is True for answer in answers):
             reason = Reason("callback", f"stopped by a callback after step {history.steps}")
@@ -226,6 +246,37 @@ class Session:
         if checkpoint is not None and (stops or history.steps % checkpoint.every == 0):
             self._save(checkpoint, block.position)
         return history.reason is not None
+
+    def _ends_epoch(self) -> bool:
+        done = self.history.steps
+        return self.plan.epoch_start(done) == done
+
+    def _answer(self, callback: Callable[[Progress], Any], losses: np.ndarray) -> Any:
+        """Call a callback if it is due, and return what it answers."""
+        done, every = self.history.steps, getattr(callback, "every", None)
+        start = done - len(losses)
+        if every == "epoch":
+            if not self._ends_epoch():
+                return None
+            start = self.plan.epoch_start(done - 1)
+        elif every is not None:
+            if done % every:
+                return None
+            start = done - every
+        losses = self.history.loss[start:done]
+        return callback(Progress(done, self.plan.total, losses, self.plan.net, self.history))
+
+    def finish(self) -> History:
+        """Return the history; warn where the loss has risen.
+
+        Warns
+        -----
+        DivergenceWarning
+        """
+        if (risen := self.history.diverged) is not None:
+            text = f"{risen}: the run has diverged. A smaller learning_rate may help"
+            warnings.warn(text, DivergenceWarning, stacklevel=4)  # where the user calls `fit`
+        return self.history
 
     def _record(self, losses: np.ndarray) -> None:
         """Put the losses into the history; where one is no number, take the block back."""

@@ -58,6 +58,10 @@ class Resident:
         """Return these rows of each array."""
         return tuple(self._take(array, inputs[0]) for array in data)
 
+    def rows(self, numbers: Array) -> Resident:
+        """Return a data set of these rows."""
+        return Resident(self._take, self.batch(self.data, (numbers,)))
+
 
 class Staged:
     """Data on disk: a step is given the rows that it takes.
@@ -171,10 +175,53 @@ def source_of(net: Network, x: Any, t: Any, weights: Any = None) -> Source:
     return Resident(net.placement.take, data)
 
 
+def divided(
+    net: Network, source: Source, n: int, share: float, seed: int | None
+) -> tuple[Source, tuple[Array, Array], int]:
+    """Keep a share of n rows back, to validate with.
+
+    They are drawn on the host, at least one and not all, from a stream of the seed's that is
+    independent of the batch order's.
+
+    Returns
+    -------
+    source : Source
+        Of the other rows, in their order.
+    validation : (x, t)
+    count : int
+        The rows of the validation set.
+
+    Raises
+    ------
+    ValueError
+        The share is not above 0 and below 1, or there is one row only. Or the rows are on disk.
+    """
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"validation must be a share above 0 and below 1, not {share!r}")
+    if not isinstance(source, Resident):
+        raise ValueError("validation must be a pair (x, t) with rows on disk, not a share of them")
+    count = held_out(n, share)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3,)))
+    kept_back = np.zeros(n, dtype=np.bool_)
+    kept_back[rng.permutation(n)[:count]] = True
+    validation, others = (
+        source.rows(net.placement.asarray(np.flatnonzero(which)))
+        for which in (kept_back, ~kept_back)
+    )
+    return others, validation.data[:2], count
+
+
+def held_out(n: int, share: float) -> int:
+    """Return how many of n rows a share is: at least one, and not all; or raise."""
+    if n < 2:
+        raise ValueError("validation must be a pair (x, t) here: of one row no share can be kept")
+    return min(max(1, round(share * n)), n - 1)
+
+
 def checked_validation(net: Network, validation: Any) -> tuple[Any, Any]:
     """Return a validation set as `evaluate` takes it, or raise."""
     if not isinstance(validation, tuple) or len(validation) != 2:
-        raise TypeError("validation must be a pair (x, t)")
+        raise TypeError("validation must be a pair (x, t), or a share of the rows as a float")
     try:
         if on_disk(*validation):
             Staged(net, *validation)
@@ -186,13 +233,21 @@ def checked_validation(net: Network, validation: Any) -> tuple[Any, Any]:
 
 
 def evaluate(net: Network, x: Any, t: Any) -> tuple[float, float | None]:
-    """Return loss and accuracy (None for values) as numbers; waits for the device."""
+    """Return loss and accuracy (None for values) as numbers, or raise; waits for the device."""
+    return measured(net, *((x, t) if on_disk(x, t) else net.batch.checked_data(x, t)))
+
+
+def measured(net: Network, x: Any, t: Any) -> tuple[float, float | None]:
+    """Return what `evaluate` does of a set that is checked, or on disk: from one forward pass."""
     if on_disk(x, t):
         n = x.shape[0]
-        parts = [(x.shape[0] / n, *evaluate(net, x, t)) for x, t in Staged(net, x, t).pieces()]
-        loss = math.fsum(share * loss for share, loss, _ in parts)
-        right = math.fsum(share * right for share, _, right in parts if right is not None)
-        return loss, None if net.output.correct is None else right
+        parts = [(x.shape[0] / n, *measured(net, x, t)) for x, t in Staged(net, x, t).pieces()]
+        mean = math.fsum(share * loss for share, loss, _ in parts)
+        rights = [share * right for share, _, right in parts if right is not None]
+        return mean, None if net.output.correct is None else math.fsum(rights)
     to_host = net.placement.to_host
-    loss = float(to_host(net.loss(x, t, training=False)))
-    return loss, None if net.output.correct is None else float(to_host(net.accuracy(x, t)))
+    with net.placement.quietly():
+        logits, target = net._logits(x), net.batch.target_rows(t)
+        loss = net.stack.with_l2(net.output.loss(logits, target)[0], net.params)
+        right = None if net.output.correct is None else net._share_right(logits, target)
+    return float(to_host(loss)), None if right is None else float(to_host(right))
