@@ -16,6 +16,8 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 # Float64 on JAX is decided before its first array; float32 tests ask for float32 by name.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
+# Sentences are wrapped to it, and several test processes have it set.
+os.environ.pop("COLUMNS", None)
 # One test process must not take most of a GPU's memory for itself.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 

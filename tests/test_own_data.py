@@ -295,7 +295,7 @@ def test_init_goes_on(run, tmp_path):
     """A model's own scales and names hold for other data, and its weights are where it begins."""
     table().to_csv("a.csv", index=False)
     other = table(300, seed=2)
-    other["height"] += 100.0
+    other["height"] += 50.0
     other.to_csv("b.csv", index=False)
     run("train", "a.csv", "--steps", 200, "--out", "a", "--dtype", "float64", *ADAM)
     run("train", "b.csv", "--init", "a", "--steps", 1, "--out", "b", "--optimizer", "sgd",
