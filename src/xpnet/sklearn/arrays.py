@@ -53,10 +53,20 @@ def on_host(array: Any) -> Any:
 def moved(array: Any, here: Placement) -> Array:
     """An array in its place, as floats of the place's dtype; sparse rows stay on the host."""
     if issparse(array):
-        return SparseRows(array)
+        with np.errstate(over="ignore"):
+            rows = array.astype(here.dtype_name, copy=False)
+        if not np.isfinite(rows.data).all():
+            raise ValueError(f"X has values that are not finite as {here.dtype_name}")
+        return SparseRows(rows)
     if array_namespace(array) is here.xp and device(array) in (None, here.device):
         return here.xp.astype(array, here.dtype, copy=False)
     return here.floats(on_host(array))
+
+
+def integers(array: Array) -> Array:
+    """Return 0 or 1 for False or True, in the library's default dtype."""
+    xp = array_namespace(array)
+    return xp.astype(array, xp.__array_namespace_info__().default_dtypes()["integral"])
 
 
 def checked_sample_weight(sample_weight: Any, n: int) -> np.ndarray | None:

@@ -222,7 +222,8 @@ class BaseMLP(BaseEstimator, abc.ABC):
             prediction = here.to_host(predictions(net, validation.x))
             if not np.isfinite(prediction).all():
                 return math.nan
-            return float(self._score(target, prediction, sample_weight=validation.weights))
+            with np.errstate(over="ignore", invalid="ignore"):  # before it diverges
+                return float(self._score(target, prediction, sample_weight=validation.weights))
 
         return rows.take(training), score
 

@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from ..arrays import Array
 from ..backend import Placement
 from ..functions import softplus
-from .arrays import moved, on_host
+from .arrays import integers, moved, on_host
 from .base import BaseMLP, Target
 from .labels import Labels, announced, given_classes, labels_of, placed_classes, weights_of_classes
 from .parameters import (
@@ -150,12 +150,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         prediction = self._predicted(X, "predict")
         xp = array_api_compat.array_namespace(prediction)
         if self._labels.several:
-            return xp.astype(prediction > 0.5, xp.int64)
+            return integers(prediction > 0.5)
         if self._labels.outputs > 1:
             indices = xp.argmax(prediction, axis=1)
         else:
             last = len(self._labels.classes) - 1
-            indices = xp.astype(prediction[:, 0] > 0.5, xp.int64) * last
+            indices = integers(prediction[:, 0] > 0.5) * last
         if isinstance(prediction, np.ndarray) or isinstance(self.classes_, np.ndarray):
             return self._labels.classes[on_host(indices)]
         return xp.take(self.classes_, indices, axis=0)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils import assert_all_finite
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
@@ -77,8 +78,9 @@ def given_classes(classes: Any) -> np.ndarray:
     classes = on_host(classes)
     if isinstance(classes, (set, frozenset)):
         raise TypeError(f"classes must be a sequence, not a {type(classes).__name__}")
-    found: np.ndarray = unique_labels(classes)
-    return found
+    assert_all_finite(np.asarray(classes), input_name="classes")
+    unique_labels(classes)  # for its checks: of objects it makes strings
+    return np.unique(np.asarray(classes))
 
 
 def announced(found: Labels, classes: np.ndarray) -> Labels:

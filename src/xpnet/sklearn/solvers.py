@@ -124,7 +124,7 @@ class Epochs:
         if slots is not None and set(slots) != names:
             warnings.warn(
                 "the optimizer begins anew: solver or momentum have changed to one that remembers "
-                "something else", stacklevel=7,
+                "something else", stacklevel=6,
             )  # fmt: skip
             self.optimizer.clear()
         if asked_rate(model) != getattr(self, "asked", asked_rate(model)):

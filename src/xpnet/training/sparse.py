@@ -31,7 +31,7 @@ class SparseRows:
     Parameters
     ----------
     matrix
-        Floating point, of finite numbers.
+        Of finite numbers, in the net's dtype.
     """
 
     def __init__(self, matrix: Any) -> None:
@@ -51,7 +51,7 @@ class SparseRows:
         most = int(np.sort(sizes)[-count:].sum())
         return max(1, most) if 2 * most <= self.shape[1] else None
 
-    def dense(self, numbers: np.ndarray, width: int | None, dtype: Any) -> tuple[np.ndarray, ...]:
+    def dense(self, numbers: np.ndarray, width: int | None) -> tuple[np.ndarray, ...]:
         """Return rows as they are multiplied.
 
         Returns
@@ -64,11 +64,11 @@ class SparseRows:
         part = self.matrix[numbers]
         rows = np.repeat(np.arange(len(numbers)), np.diff(part.indptr))
         if width is None:
-            values = np.zeros((len(numbers), self.shape[1]), dtype=dtype)
+            values = np.zeros((len(numbers), self.shape[1]), dtype=self.dtype)
             values[rows, part.indices] = part.data
             return (values,)
         found, places = np.unique(part.indices, return_inverse=True)
-        values = np.zeros((len(numbers), width), dtype=dtype)
+        values = np.zeros((len(numbers), width), dtype=self.dtype)
         values[rows, places] = part.data
         columns = np.zeros(width, dtype=np.int64)
         columns[: len(found)] = found
@@ -104,15 +104,14 @@ class Sparse:
         self.data: Arrays = (t,)
         if weights is not None:
             self.data = (t, net.batch.checked_weights(weights, n))
-        self._dtype = np.dtype(net.placement.dtype_name)
         self._width = functools.cache(x.width)
 
     def most_steps(self, batch_size: int) -> int:
         """Return the steps of the largest block."""
         columns: int = self._x.shape[1]
         width = self._width(batch_size) or columns
-        size = batch_size * width * self._dtype.itemsize + 8 * columns
-        return max(1, BLOCK_BYTES // size)
+        size = batch_size * width * self._x.dtype.itemsize + 8 * columns
+        return max(1, BLOCK_BYTES // int(size))
 
     def inputs(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the row numbers of some batches, (K, batch), and their rows as `SparseRows` has.
@@ -120,7 +119,7 @@ class Sparse:
         All batches of a run are equally wide: steps may be compiled for their shapes.
         """
         width = self._width(rows.shape[1])
-        batches = [self._x.dense(batch, width, self._dtype) for batch in rows]
+        batches = [self._x.dense(batch, width) for batch in rows]
         return (rows, *(_stacked(parts) for parts in zip(*batches, strict=True)))
 
     def batch(self, data: Arrays, inputs: Arrays) -> Arrays:
@@ -170,7 +169,7 @@ def pieces(net: Network, x: SparseRows) -> Iterator[tuple[slice, Arrays]]:
     for start in range(0, n, PIECE_ROWS):
         rows = np.arange(start, min(start + PIECE_ROWS, n))
         part = x.take(rows)
-        parts = part.dense(np.arange(len(rows)), part.width(len(rows)), here.dtype_name)
+        parts = part.dense(np.arange(len(rows)), part.width(len(rows)))
         yield slice(start, start + len(rows)), tuple(here.asarray(array) for array in parts)
 
 
