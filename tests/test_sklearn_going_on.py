@@ -295,21 +295,31 @@ def test_products_of_weights_that_leave_nothing(parameters, class_weight, sample
 
 
 @quiet
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-@pytest.mark.parametrize("early_stopping", [False, True])
-def test_rows_of_weight_zero_by_either_weight(early_stopping, solver):
-    """A weight of 0 is no row, whichever of the two it comes from, and also in the validation."""
-    some = (Y == 0) & (X[:, 2] > 0)
-    parameters = {"solver": solver, "early_stopping": early_stopping, "validation_fraction": 0.3}
-    if solver == "lbfgs":
-        parameters = {"solver": solver}
-    model = made(class_weight={0: 2.0, 1: 1.0, 2: 0.0}, **parameters)
-    model.fit(X, Y, np.where(some, 0.0, 1.0))
-    kept = ~some & (Y != 2)
-    only = made(**parameters).fit(X[kept], Y[kept], np.where(Y[kept] == 0, 2.0, 1.0))
-    # One class fewer makes another net; what is alike is how many rows were trained on.
-    assert model.t_ == only.t_
-    assert np.isfinite(model.loss_)
+@pytest.mark.parametrize(
+    "parameters",
+    [{"solver": "adam"}, {"solver": "sgd"}, {"solver": "lbfgs"},
+     {"early_stopping": True, "validation_fraction": 0.3}],
+    ids=str,
+)  # fmt: skip
+def test_rows_of_weight_zero_by_either_weight(parameters):
+    """A weight of 0 is no row, whichever of the two it comes from; the product is what counts."""
+    some, classes = X[:, 2] > 0, {0: 2.0, 1: 1.0, 2: 0.0}
+    product = np.where(some, 0.0, 1.5) * np.asarray([2.0, 1.0, 0.0])[Y]
+    both = made(class_weight=classes, **parameters).fit(X, Y, np.where(some, 0.0, 1.5))
+    one = made(**parameters).fit(X, Y, product)
+    np.testing.assert_array_equal(both.coefs_[0], one.coefs_[0])
+    assert np.isfinite(both.loss_)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_a_split_that_leaves_no_weight(kind, seed):
+    """One row counts, and is on one side of the split: ZeroDivisionError."""
+    model = made(kind, early_stopping=True, random_state=seed)
+    y = Y if kind is MLPClassifier else VALUES
+    with pytest.raises(ValueError, match=r"leave no row to (train on|validate with) with a weight"):
+        model.fit(X, y, (np.arange(40) == 3) * 1.0)
+    assert not hasattr(model, "net_")
 
 
 @pytest.mark.parametrize("value", [-1.0, np.nan, "heavy", np.inf])

@@ -119,13 +119,16 @@ class Rows:
         weights = None if self.weights is None else self.weights[numbers]
         return Rows(self.here, x, self.here.take(self.t, there), weights)
 
+    def refuse_weightless(self, what: str) -> None:
+        """Raise where no row has a weight above 0: a mean over them would be none."""
+        if self.weights is not None and not self.weights.any():
+            raise ValueError(
+                f"class_weight and sample_weight leave no row {what} with a weight above 0: each "
+                "row's is their product"
+            )
+
     def weighing(self) -> Rows:
         """Return the rows whose weight is above 0: a batch of others alone would have no mean."""
         if self.weights is None or self.weights.all():
             return self
-        if not self.weights.any():
-            raise ValueError(
-                "class_weight and sample_weight leave no row with a weight above 0: each row's is "
-                "their product"
-            )
         return self.take(np.flatnonzero(self.weights))

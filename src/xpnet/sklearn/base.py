@@ -127,6 +127,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
             score = None
             if self.solver != "lbfgs":
                 rows, score = self._hold_out(rows, rng)
+            rows = rows.weighing()
         except BaseException:  # what was refused has changed nothing
             self.__dict__ = before
             raise
@@ -172,7 +173,8 @@ class BaseMLP(BaseEstimator, abc.ABC):
         weights = checked_sample_weight(sample_weight, X.shape[0])
         if by_class is not None:
             weights = by_class if weights is None else weights * by_class
-        rows = Rows(here, moved(X, here), t, weights).weighing()
+        rows = Rows(here, moved(X, here), t, weights)
+        rows.refuse_weightless("of X")
         if first:
             self._set_net(new_net(sizes, self.activation, output, here, rng))
             for letter, values in given.items():
@@ -215,7 +217,9 @@ class BaseMLP(BaseEstimator, abc.ABC):
             names = self._labels.classes.tolist()
             stands = f"False stands for {names[0]!r}, True for {names[-1]!r}"
             raise ValueError(f"{error}; {stands}") from None
-        validation = rows.take(held_out)
+        rows, validation = rows.take(training), rows.take(held_out)
+        rows.refuse_weightless("to train on")
+        validation.refuse_weightless("to validate with")
         target = here.to_host(validation.t)
 
         def score(net: Network) -> float:
@@ -225,7 +229,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
             with np.errstate(over="ignore", invalid="ignore"):  # before it diverges
                 return float(self._score(target, prediction, sample_weight=validation.weights))
 
-        return rows.take(training), score
+        return rows, score
 
     @abc.abstractmethod
     def _read_target(self, y: Array, here: Placement, first: bool, classes: Any) -> Target:
