@@ -371,7 +371,7 @@ def refuse_fraction(fraction: float, n: int, least: int) -> None:
         size, change = ("small", "Increase") if held_out < 2 else ("large", "Decrease")
         raise ValueError(
             f"The validation set is too {size}. {change} 'validation_fraction' or the size of "
-            f"your dataset: validation_fraction={fraction} of {n} rows are {held_out}"
+            f"your dataset: validation_fraction={fraction} of n_samples={n} are {held_out}"
         )
 
 
