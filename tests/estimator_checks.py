@@ -31,6 +31,18 @@ POISSON = (
     "check_n_features_in_after_fitting", "check_regressor_data_not_an_array",
     "check_regressor_multioutput", "check_regressors_no_decision_function",
 )  # fmt: skip
+BALANCED = "class_weight='balanced' needs all of y, which partial_fit has not"
+SEVERAL = "class_weight is for one label a row"
+LABELS = (
+    "check_classifiers_multilabel_representation_invariance",
+    "check_classifiers_multilabel_output_format_predict",
+    "check_classifiers_multilabel_output_format_predict_proba",
+    "check_classifiers_multilabel_output_format_decision_function",
+)
+PARTIAL = (
+    "check_fit_score_takes_y", "check_n_features_in_after_fitting",
+    "check_estimators_partial_fit_n_features",
+)  # fmt: skip
 DRAWN = "dropout draws for rows: a row of weight 2 has one mask, a row twice has two"
 ARRAYS = ("check_array_api_input", "check_array_api_mixed_inputs", "check_array_api_same_namespace")
 WEIGHTS = tuple(f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse"))
@@ -42,6 +54,7 @@ REFUSALS: dict[str, dict[str, str]] = {
         "check_regressor_multioutput": ROUNDING, "check_estimators_dtypes": ROUNDING,
     },
     "loss": dict.fromkeys(POISSON, NEGATIVE),
+    "class_weight": {**dict.fromkeys(PARTIAL, BALANCED), **dict.fromkeys(LABELS, SEVERAL)},
     "dropout": dict.fromkeys(WEIGHTS, DRAWN),
     "batch_size": dict.fromkeys(WEIGHTS, SPLIT),
 }  # fmt: skip

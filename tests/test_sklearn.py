@@ -191,6 +191,27 @@ def test_same_way_as_scikit_learn(parameters, kind, weighted):
     same(ours.fit(X, y, weights), theirs.fit(X, y, weights), X)
 
 
+RULES = [{"solver": "adam"}, {"solver": "lbfgs"}] + [
+    {"solver": "sgd", "learning_rate": schedule, **momentum}
+    for schedule in ("constant", "invscaling", "adaptive")
+    for momentum in ({}, {"nesterovs_momentum": False}, {"momentum": 0.0})
+]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "regression"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_each_solver_with_each_schedule_and_activation(rule, activation, kind):
+    """A product in which two parts that are right alone do not go together."""
+    X, y = data(kind)
+    ours, theirs = pair(
+        kind, **rule, activation=activation, max_iter=12, tol=0.05, n_iter_no_change=1,
+        hidden_layer_sizes=(9, 4), learning_rate_init=0.02, alpha=0.01,
+    )  # fmt: skip
+    same(ours.fit(X, y), theirs.fit(X, y), X)
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "multilabel", "regression", "counts"])
 def test_lbfgs_is_scikit_learns(kind):
