@@ -65,6 +65,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
     n_layers_: int
     n_outputs_: int
     out_activation_: str
+    _parameter_constraints: dict[str, Any]
     _labels: Labels
     _fitted_on_numpy: bool
 
@@ -115,7 +116,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
     ) -> Self:
         """`fit`, or where it is incremental `partial_fit`."""
         if incremental:
-            self._validate_params()  # scikit-learn's decorator does so before the first call alone
+            self._validate_changes()
             if self.early_stopping:
                 raise ValueError("partial_fit does not support early_stopping=True")
         check_together(self)
@@ -143,6 +144,17 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 self._forget()
             raise
         return self
+
+    def _validate_changes(self) -> None:
+        """Validate parameters that have changed since the last call of `partial_fit`.
+
+        scikit-learn's decorator validates before the first call alone, and takes its time.
+        """
+        now = tuple(vars(self).get(name) for name in self._parameter_constraints)
+        before = vars(self).get("_validated_parameters", ())
+        if len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True)):
+            self._validate_params()
+            self._validated_parameters = now
 
     def _begin(
         self, X: Any, y: Any, sample_weight: Any, first: bool, incremental: bool, classes: Any,

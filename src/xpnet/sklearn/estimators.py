@@ -116,7 +116,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             As `fit`; or `classes` is missing or has changed, or `y` has others.
         """
         known = vars(self).get("_labels")
-        if classes is not None:
+        if classes is not None and (known is None or not known.are(classes)):
             classes = given_classes(classes)
             if known is not None:
                 same = np.array_equal(classes, known.classes)
@@ -126,7 +126,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                         f"was: {known.classes}"
                     )
             self._classes = classes  # this call may fail, and the next one go without them
-        elif known is None and "_classes" not in vars(self):
+        elif classes is None and known is None and "_classes" not in vars(self):
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if self.class_weight == "balanced":
             raise ValueError(

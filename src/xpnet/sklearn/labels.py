@@ -41,6 +41,10 @@ class Labels:
         """Return xpnet's name of that output."""
         return "sigmoid" if self.outputs == 1 or self.several else "softmax"
 
+    def are(self, classes: Any) -> bool:
+        """Return whether these are, without a doubt, the labels that are given, in their order."""
+        return isinstance(classes, (list, np.ndarray)) and np.array_equal(classes, self.classes)
+
     def refuse_other(self, known: Labels) -> None:
         """Raise where these, of y, are not among those that are known."""
         if self.several != known.several:
