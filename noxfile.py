@@ -131,10 +131,17 @@ def sklearn(session: nox.Session) -> None:
     """xpnet.sklearn beside scikit-learn's MLP, one thread: JSON, and the table of the docs."""
     session.install("-e", ".[sklearn]", "threadpoolctl")
     name = session.run("python", "benchmarks/machine.py", silent=True).strip()
-    results = f"benchmarks/results/sklearn-{name}.json"
-    script = "benchmarks/side_by_side.py"
-    session.run("python", script, "run", results, env={"OPENBLAS_NUM_THREADS": "1"})
-    session.run("python", script, "table", results, "docs/scikit-learn.md")
+    for script, kind in (("side_by_side", "sklearn"), ("sparse", "sklearn-sparse")):
+        results, script = f"benchmarks/results/{kind}-{name}.json", f"benchmarks/{script}.py"
+        session.run("python", script, "run", results, env={"OPENBLAS_NUM_THREADS": "1"})
+        session.run("python", script, "table", results, "docs/scikit-learn.md")
+
+
+@nox.session
+def estimator_checks(session: nox.Session) -> None:
+    """scikit-learn's check_estimator over all configurations, ours beside its own MLP."""
+    install(session, "strict")
+    session.run("python", "tests/estimator_checks.py", env={"SCIPY_ARRAY_API": "1"})
 
 
 @nox.session

@@ -107,7 +107,7 @@ class Stack:
         loss, d = self.definition.output.loss(logits, target, factor, weights)
         gradient = self.backward(kept, d)
         if self.definition.l2:
-            return self.with_l2(loss, params), self._add_l2(gradient, params, scale)
+            return self.with_l2(loss, params), self.add_l2(gradient, params, scale)
         return loss, gradient
 
     def differentiate(
@@ -116,7 +116,7 @@ class Stack:
         """Return what `backpropagate` does, by central differences; nothing waits."""
         point = self._point(0, params, x, target)
         loss, _ = self.definition.output.loss(point.logits, target)
-        gradient = self._add_l2(structured.gradient(point, scale=scale), params, scale)
+        gradient = self.add_l2(structured.gradient(point, scale=scale), params, scale)
         return self.with_l2(loss, params), gradient
 
     def loss(self, params: Params, x: Array, target: Array) -> Array:
@@ -128,7 +128,8 @@ class Stack:
         """Add the L2 term to a loss."""
         return with_l2(loss, params, self._penalized, self.definition.l2)
 
-    def _add_l2(self, gradient: Params, params: Params, scale: Any = None) -> Params:
+    def add_l2(self, gradient: Params, params: Params, scale: Any = None) -> Params:
+        """Add the gradient of the L2 term to a gradient, which `scale` multiplies."""
         # The central difference of l2/2 w² is l2·w, for any step.
         l2 = self.definition.l2
         if l2:
@@ -212,7 +213,7 @@ class Stack:
         point : Point
             As `parts` gives it.
         """
-        return self._add_l2(structured.gradient(point, step=step, read=read), point.params)
+        return self.add_l2(structured.gradient(point, step=step, read=read), point.params)
 
     def refuse_unstructured(self, what: str) -> None:
         """Raise ValueError where the layers are others than `structured` knows."""

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -19,13 +20,22 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..arrays import Array, mapped
 from ..backend import BackendNotAvailable, Placement, place, placement_of
 from ..network import MLP, Network
-from ..network.definition import of_description
-from .arrays import Rows, checked_sample_weight, library_and_place, moved, on_host, placed_classes
-from .parameters import ACTIVATIONS, check_parameters, hidden_sizes
-from .solvers import Epochs, Random, Score, minimize
+from ..network.definition import Definition, of_description
+from ..network.stack import Stack
+from ..training.sparse import SparseRows, predicted
+from .arrays import Rows, checked_sample_weight, library_and_place, moved, on_host
+from .labels import Labels, placed_classes
+from .parameters import ACTIVATIONS, check_together, hidden_sizes, made_with, refuse_changes
+from .solvers import OF_EPOCHS, Epochs, Random, Score, minimize
 
-# What a net is to learn; xpnet's name of its output; on the host the weight of each row's class.
-Target = tuple[Array, str, np.ndarray | None]
+# What `fit` sets, but for the features, which scikit-learn's own function sets anew.
+FITTED = (
+    "net_", "classes_", "n_iter_", "t_", "loss_", "n_layers_", "n_outputs_", "out_activation_",
+    *OF_EPOCHS, "_labels", "_fitted_on_numpy", "_made_with", "_epochs", "_first_parameters",
+)  # fmt: skip
+# What a net is to learn, and how many numbers a row; xpnet's name of its output; on the host the
+# weight of each row's class.
+Target = tuple[Array, int, str, np.ndarray | None]
 
 
 class BaseMLP(BaseEstimator, abc.ABC):
@@ -52,41 +62,52 @@ class BaseMLP(BaseEstimator, abc.ABC):
 
     net_: MLP
     classes_: Any
-    _multilabel: bool
+    n_layers_: int
+    n_outputs_: int
+    out_activation_: str
+    _parameter_constraints: dict[str, Any]
+    _labels: Labels
     _fitted_on_numpy: bool
 
-    # --- fitted attributes that are views of others ------------------------------------------
+    # --- parameters of the net ---------------------------------------------------------------
 
     @property
     def coefs_(self) -> list[Array]:
         """The weight matrices, (inputs, outputs) each, where X was: NumPy for NumPy."""
         return self._parameters_of_layers("W")
 
+    @coefs_.setter
+    def coefs_(self, values: list[Array]) -> None:
+        self._set_parameters("W", values)
+
     @property
     def intercepts_(self) -> list[Array]:
         """The bias vectors, where X was."""
         return self._parameters_of_layers("b")
 
+    @intercepts_.setter
+    def intercepts_(self, values: list[Array]) -> None:
+        self._set_parameters("b", values)
+
     def _parameters_of_layers(self, letter: str) -> list[Array]:
+        given = vars(self).get("_first_parameters", {})
+        if "net_" not in vars(self):
+            if letter in given:
+                return given[letter]  # type: ignore[no-any-return]
+            raise NotFittedError(
+                f"This {type(self).__name__} instance has no coefs_ or intercepts_: it is not "
+                "fitted yet, and none were set"
+            )
         net = self.net_
         parameters = [net.params[f"{letter}{i}"] for i in range(1, net.depth + 1)]
         return [*map(net.placement.to_host, parameters)] if self._fitted_on_numpy else parameters
 
-    @property
-    def n_layers_(self) -> int:
-        """Layers, those of the inputs and of the outputs included."""
-        return self.net_.depth + 1
-
-    @property
-    def n_outputs_(self) -> int:
-        """Columns of the output layer."""
-        return int(self.net_.layer_sizes[-1])
-
-    @property
-    def out_activation_(self) -> str:
-        """scikit-learn's name of the output's activation."""
-        name = self.net_.output.name
-        return "logistic" if name == "sigmoid" else name
+    def _set_parameters(self, letter: str, values: list[Array]) -> None:
+        """Set the weights or the biases of all layers; before `fit`, those to go on with."""
+        if "net_" not in vars(self):
+            self._first_parameters = {**vars(self).get("_first_parameters", {}), letter: values}
+        else:
+            self.net_.params.update(checked_parameters(self.net_, letter, values))
 
     # --- fit ---------------------------------------------------------------------------------
 
@@ -94,33 +115,57 @@ class BaseMLP(BaseEstimator, abc.ABC):
         self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, classes: Any = None
     ) -> Self:
         """`fit`, or where it is incremental `partial_fit`."""
-        check_parameters(self)
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
+        if incremental:
+            self._validate_changes()
+            if self.early_stopping:
+                raise ValueError("partial_fit does not support early_stopping=True")
+        check_together(self)
         first = not hasattr(self, "net_") or not (self.warm_start or incremental)
-        rows, sizes, output = self._read(X, y, sample_weight, first, incremental, classes)
-        rng = check_random_state(self.random_state)
-        if first:
-            self.net_ = new_net(sizes, self.activation, output, rows.here, rng)
-            self._epochs = Epochs()
+        before = dict(vars(self))
+        try:
+            rng = check_random_state(self.random_state)
+            rows = self._begin(X, y, sample_weight, first, incremental, classes, rng)
+            score = None
+            if self.solver != "lbfgs":
+                rows, score = self._hold_out(rows, rng)
+            rows = rows.weighing()
+        except BaseException:  # what was refused has changed nothing
+            self.__dict__ = before
+            raise
         if first or not incremental:
             self._epochs.start(self.learning_rate_init)
         try:
             if self.solver == "lbfgs":
                 minimize(self, rows)
             else:
-                rows, score = self._hold_out(rows, rng)
                 self._epochs.descend(self, rows, score, rng, incremental)
         except BaseException:
             if first:  # nothing that could predict has come of it
-                del self.net_, self._epochs
+                self._forget()
             raise
         return self
 
-    def _read(
-        self, X: Any, y: Any, sample_weight: Any, first: bool, incremental: bool, classes: Any
-    ) -> tuple[Rows, tuple[int, ...], str]:
-        """Check what comes; return the rows to train on, and a net's sizes and output for them."""
+    def _validate_changes(self) -> None:
+        """Validate parameters that have changed since the last call of `partial_fit`.
+
+        scikit-learn's decorator validates before the first call alone, and takes its time.
+        """
+        now = tuple(vars(self).get(name) for name in self._parameter_constraints)
+        before = vars(self).get("_validated_parameters", ())
+        if len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True)):
+            self._validate_params()
+            self._validated_parameters = now
+
+    def _begin(
+        self, X: Any, y: Any, sample_weight: Any, first: bool, incremental: bool, classes: Any,
+        rng: Random,
+    ) -> Rows:  # fmt: skip
+        """Check what comes, and make a net for it, or take the last one; return the rows."""
+        given = vars(self).get("_first_parameters", {}) if incremental or self.warm_start else {}
+        if first:
+            self._forget()
+        else:
+            refuse_changes(self, vars(self).get("_made_with", {}))
         library = library_and_place(X)
         X, y = self._validated(
             X, library, y=y, multi_output=True, y_numeric=isinstance(self, RegressorMixin),
@@ -131,46 +176,72 @@ class BaseMLP(BaseEstimator, abc.ABC):
         if first:
             here = self._place(X, library)
             self._fitted_on_numpy = library is None
+            self._made_with = made_with(self)
         else:
             here = self.net_.placement
             self._check_same(library, "partial_fit" if incremental else "fit")
-        t, output, by_class = self._read_target(y, here, first, classes)
-        outputs = t.shape[1] if t.ndim == 2 else self.classes_.shape[0]
+        t, outputs, output, by_class = self._read_target(y, here, first, classes)
         sizes = (X.shape[1], *hidden_sizes(self.hidden_layer_sizes), outputs)
-        if not first and sizes != self.net_.layer_sizes:
-            raise ValueError(
-                f"the net to go on with has layer sizes {self.net_.layer_sizes}, not {sizes}"
-            )
         weights = checked_sample_weight(sample_weight, X.shape[0])
         if by_class is not None:
             weights = by_class if weights is None else weights * by_class
-        return Rows(here, moved(X, here), t, weights), sizes, output
+        rows = Rows(here, moved(X, here), t, weights)
+        rows.refuse_weightless("of X")
+        if first:
+            self._set_net(new_net(sizes, self.activation, output, here, rng))
+            for letter, values in given.items():
+                self.net_.params.update(checked_parameters(self.net_, letter, values))
+            self._epochs = Epochs()
+        elif sizes != self.net_.layer_sizes:
+            raise ValueError(
+                f"the net to go on with has layer sizes {self.net_.layer_sizes}, not {sizes}"
+            )
+        return rows
+
+    def _set_net(self, net: MLP) -> None:
+        """Set a net, and what scikit-learn says of it."""
+        self.net_ = net
+        self.n_layers_, self.n_outputs_ = net.depth + 1, int(net.layer_sizes[-1])
+        name = net.output.name
+        self.out_activation_ = "logistic" if name == "sigmoid" else name
+
+    def _forget(self) -> None:
+        """Be as before the first `fit`; what others have set stays."""
+        for name in FITTED:
+            self.__dict__.pop(name, None)
 
     def _hold_out(self, rows: Rows, rng: Random) -> tuple[Rows, Score | None]:
         """Set rows aside for validation, if any; return the others, and a net's score on those."""
         if not self.early_stopping:
             return rows, None
         here = rows.here
-        one_label = not isinstance(self, RegressorMixin) and self.n_outputs_ == 1
-        training, held_out = train_test_split(
-            np.arange(len(rows)), random_state=rng, test_size=self.validation_fraction,
-            stratify=here.to_host(rows.t)[:, 0].astype(int) if one_label else None,
-        )  # fmt: skip
-        if len(held_out) < 2:
-            raise ValueError(
-                f"the validation set is too small: validation_fraction="
-                f"{self.validation_fraction} of {len(rows)} rows are {len(held_out)}"
-            )
-        validation = rows.take(held_out)
+        label = here.to_host(rows.t) > 0.5
+        stratify = not isinstance(self, RegressorMixin) and self.n_outputs_ == 1
+        ones = int(label.sum())
+        if not (stratify and 1 in (ones, len(rows) - ones)):  # which has a message of its own
+            refuse_fraction(self.validation_fraction, len(rows), 2 if stratify else 1)
+        try:
+            training, held_out = train_test_split(
+                np.arange(len(rows)), random_state=rng, test_size=self.validation_fraction,
+                stratify=label if stratify else None,
+            )  # fmt: skip
+        except ValueError as error:  # the labels, as scikit-learn's own message has them
+            names = self._labels.classes.tolist()
+            stands = f"False stands for {names[0]!r}, True for {names[-1]!r}"
+            raise ValueError(f"{error}; {stands}") from None
+        rows, validation = rows.take(training), rows.take(held_out)
+        rows.refuse_weightless("to train on")
+        validation.refuse_weightless("to validate with")
         target = here.to_host(validation.t)
 
         def score(net: Network) -> float:
-            prediction = here.to_host(net.predict(validation.x))
+            prediction = here.to_host(predictions(net, validation.x))
             if not np.isfinite(prediction).all():
                 return math.nan
-            return float(self._score(target, prediction, sample_weight=validation.weights))
+            with np.errstate(over="ignore", invalid="ignore"):  # before it diverges
+                return float(self._score(target, prediction, sample_weight=validation.weights))
 
-        return rows.take(training), score
+        return rows, score
 
     @abc.abstractmethod
     def _read_target(self, y: Array, here: Placement, first: bool, classes: Any) -> Target:
@@ -218,16 +289,17 @@ class BaseMLP(BaseEstimator, abc.ABC):
             info = library.xp.__array_namespace_info__()
             offered = info.dtypes(device=library.device, kind="real floating")
             dtypes = [offered[name] for name in ("float64", "float32") if name in offered]
-        return validate_data(self, X, accept_sparse=("csr", "csc"), dtype=dtypes, **options)
+        return validate_data(self, X, accept_sparse="csr", dtype=dtypes, **options)
 
-    def _predicted(self, X: Any, method: str) -> Array:
-        """The net's predictions, (rows, outputs), where X is."""
+    def _predicted(self, X: Any, method: str, *, logits: bool = False) -> Array:
+        """The net's predictions, or its logits, (rows, outputs), where X is."""
         check_is_fitted(self, "net_")
         library = library_and_place(X)
         self._check_same(library, method)
         X = self._validated(X, library, reset=False)
-        prediction = self.net_.predict(moved(X, self.net_.placement))
-        return prediction if library is not None else self.net_.placement.to_host(prediction)
+        net = of_logits(self.net_) if logits else self.net_
+        prediction = predictions(net, moved(X, net.placement))
+        return prediction if library is not None else net.placement.to_host(prediction)
 
     # --- copies ------------------------------------------------------------------------------
 
@@ -249,7 +321,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
         state = dict(state)
         if "net_" in state:
             # Version 0.1 has saved less of a net's definition.
-            saved = {"own_activation": False, "weight_init": 0.0, **state["net_"]}
+            saved = {"own_activation": False, "weight_init": 0.0, **state.pop("net_")}
             try:
                 here = place(saved["xp"], saved["device"], saved["dtype"])
             except (ValueError, RuntimeError) as error:
@@ -259,12 +331,19 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 )  # fmt: skip
                 here = place(dtype=saved["dtype"])
                 state["_fitted_on_numpy"] = True
-            net = state["net_"] = MLP.of(of_description(saved, None), here, saved["params"])
+            net = MLP.of(of_description(saved, None), here, saved["params"])
+            self._set_net(net)
             optimizer = state["_epochs"].optimizer
             if "slots" in optimizer:
                 optimizer["slots"] = mapped(net.placed, optimizer["slots"])
-            if not state["_fitted_on_numpy"] and "classes_" in state:
-                state["classes_"] = placed_classes(state["classes_"], here)
+            if "classes_" in state:
+                # Version 0.1 had the labels in `classes_` alone.
+                labels = Labels(state["classes_"], state.pop("_multilabel", False))
+                labels = state.setdefault("_labels", labels)
+                numpy = state["_fitted_on_numpy"]
+                state["classes_"] = (
+                    labels.classes if numpy else placed_classes(labels.classes, here)
+                )
         super().__setstate__(state)
 
     def __sklearn_array_api_convert__(self, converter: Callable[[Array], Array]) -> Self:
@@ -283,6 +362,40 @@ class BaseMLP(BaseEstimator, abc.ABC):
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
+
+
+def of_logits(net: MLP) -> MLP:
+    """Return a net with the same parameters, whose predictions are the logits."""
+    is_, net = net.definition, copy.copy(net)
+    net.stack = Stack(Definition(is_.layers, is_.input_shape, "identity", 0.0, is_.activation))
+    return net
+
+
+def predictions(net: Network, x: Array) -> Array:
+    """Return the net's predictions of rows, sparse ones too."""
+    return predicted(net, x) if isinstance(x, SparseRows) else net.predict(x)
+
+
+def refuse_fraction(fraction: float, n: int, least: int) -> None:
+    """Raise where a fraction of n rows is no validation set, or leaves fewer than `least`."""
+    held_out = math.ceil(fraction * n)
+    if held_out < 2 or n - held_out < least:
+        size, change = ("small", "Increase") if held_out < 2 else ("large", "Decrease")
+        raise ValueError(
+            f"The validation set is too {size}. {change} 'validation_fraction' or the size of "
+            f"your dataset: validation_fraction={fraction} of n_samples={n} are {held_out}"
+        )
+
+
+def checked_parameters(net: MLP, letter: str, values: Any) -> dict[str, Array]:
+    """Return the weights, or biases, of all layers, where the net is; or raise."""
+    name = {"W": "coefs_", "b": "intercepts_"}[letter]
+    arrays = [np.asarray(on_host(value)) for value in values]
+    shapes = [net.definition.shapes[f"{letter}{i}"] for i in range(1, net.depth + 1)]
+    came = [array.shape for array in arrays]
+    if came != shapes or any(array.dtype.kind not in "biuf" for array in arrays):
+        raise ValueError(f"{name} must be arrays of numbers of the shapes {shapes}, not {came}")
+    return {f"{letter}{i}": net.placed(array) for i, array in enumerate(arrays, 1)}
 
 
 def new_net(sizes: tuple[int, ...], activation: str, output: str, here: Placement, rng: Any) -> MLP:

@@ -6,18 +6,27 @@ from typing import Any, Self
 
 import array_api_compat
 import numpy as np
-from scipy.sparse import issparse
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn import neural_network
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from ..arrays import Array, smallest_normal
+from ..arrays import Array
 from ..backend import Placement
-from .arrays import moved, on_host, placed_classes
+from ..functions import softplus
+from .arrays import integers, moved, on_host
 from .base import BaseMLP, Target
-from .parameters import LOSSES, Added, ClassWeight, Common, Loss, is_stochastic, with_parameters
+from .labels import Labels, announced, given_classes, labels_of, placed_classes, weights_of_classes
+from .parameters import (
+    LOSSES,
+    Added,
+    ClassWeight,
+    Common,
+    Loss,
+    constraints,
+    is_stochastic,
+    with_parameters,
+)
 
 
 @with_parameters(Common, ClassWeight, Added)
@@ -42,9 +51,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     Notes
     -----
-    Sparse X is made dense. Rows of weight 0 are left out. Ctrl-C ends the training after the
-    current epochs with a warning, and leaves a fitted estimator. An estimator that was fitted on
-    a GPU and pickled is loaded on NumPy where there is none.
+    Sparse X is made dense a batch at a time. Rows of weight 0 are left out. Ctrl-C ends the
+    training after the current epochs with a warning, and leaves a fitted estimator. An estimator
+    that was fitted on a GPU and pickled is loaded on NumPy where there is none.
 
     Examples
     --------
@@ -56,6 +65,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     (['low', 'high'], 1.0)
     """
 
+    _parameter_constraints = constraints(neural_network.MLPClassifier)
+
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new net; with `warm_start`, go on with the last one.
 
@@ -82,6 +94,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight)
 
     @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train one epoch on these rows; the optimizer goes on where it was.
 
@@ -102,22 +115,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         TypeError, ValueError
             As `fit`; or `classes` is missing or has changed, or `y` has others.
         """
-        known_classes = getattr(self, "classes_", None)
-        if classes is None and known_classes is None:
+        known = vars(self).get("_labels")
+        if classes is not None and (known is None or not known.are(classes)):
+            classes = given_classes(classes)
+            if known is not None:
+                same = np.array_equal(classes, known.classes)
+                if not same and not (known.several and np.array_equal(classes, [0, 1])):
+                    raise ValueError(
+                        f"`classes={classes}` is not the same as on last call to partial_fit, "
+                        f"was: {known.classes}"
+                    )
+            self._classes = classes  # this call may fail, and the next one go without them
+        elif classes is None and known is None and "_classes" not in vars(self):
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        if classes is not None:
-            classes = np.unique(np.asarray(on_host(classes)))
-            if known_classes is not None and not np.array_equal(classes, on_host(known_classes)):
-                raise ValueError(
-                    f"`classes={classes}` is not the same as on last call to partial_fit, was: "
-                    f"{known_classes}"
-                )
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' needs all of y, and partial_fit has a part: give "
                 "compute_class_weight's result as a dict"
             )
-        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+        return self._fit(X, y, sample_weight, incremental=True, classes=vars(self).get("_classes"))
 
     def predict(self, X: Any) -> Array:
         """Predict labels.
@@ -133,14 +149,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         prediction = self._predicted(X, "predict")
         xp = array_api_compat.array_namespace(prediction)
-        if self._multilabel:
-            return xp.astype(prediction > 0.5, xp.int64)
-        if self.net_.output.name == "softmax":
+        if self._labels.several:
+            return integers(prediction > 0.5)
+        if self._labels.outputs > 1:
             indices = xp.argmax(prediction, axis=1)
         else:
-            indices = xp.astype(prediction[:, 0] > 0.5, xp.int64) * (self.classes_.shape[0] - 1)
-        if isinstance(self.classes_, np.ndarray):
-            return self.classes_[on_host(indices)]
+            last = len(self._labels.classes) - 1
+            indices = integers(prediction[:, 0] > 0.5) * last
+        if isinstance(prediction, np.ndarray) or isinstance(self.classes_, np.ndarray):
+            return self._labels.classes[on_host(indices)]
         return xp.take(self.classes_, indices, axis=0)
 
     def predict_proba(self, X: Any) -> Array:
@@ -155,7 +172,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         array, (n, labels)
             In the order of `classes_`, where X is.
         """
-        return self._probabilities(X, "predict_proba")
+        return self._by_label(self._predicted(X, "predict_proba"))
 
     def predict_log_proba(self, X: Any) -> Array:
         """Predict the logarithm of each probability, finite where the probability is 0.
@@ -168,65 +185,52 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         array, (n, labels)
         """
-        p = self._probabilities(X, "predict_log_proba")
-        xp = array_api_compat.array_namespace(p)
-        return xp.log(xp.maximum(p, smallest_normal(p)))
+        a = self._predicted(X, "predict_log_proba", logits=True)
+        xp = array_api_compat.array_namespace(a)
+        p = self._by_label(self.net_.output.link(a))
+        if self._labels.several:
+            logarithms = -softplus(-a)
+        elif self._labels.outputs > 1:
+            logarithms = a - xp.max(a, axis=1, keepdims=True)
+            logarithms -= xp.log(xp.sum(xp.exp(logarithms), axis=1, keepdims=True))
+        else:
+            logarithms = xp.concat([-softplus(a), -softplus(-a)], axis=1)[:, : p.shape[1]]
+        # As the probabilities are rounded near 1, they and their logarithms are alike in order.
+        return xp.where(p > 0.5, xp.log(xp.maximum(p, 0.5 * xp.ones_like(p))), logarithms)
 
-    def _probabilities(self, X: Any, method: str) -> Array:
-        p = self._predicted(X, method)
-        if self._multilabel or self.net_.output.name == "softmax":
+    def _by_label(self, p: Array) -> Array:
+        """Return the probability of each label, from the net's output."""
+        if self._labels.several or self._labels.outputs > 1:
             return p
         xp = array_api_compat.array_namespace(p)
-        return xp.concat([1.0 - p, p], axis=1) if self.classes_.shape[0] > 1 else xp.ones_like(p)
+        return xp.concat([1.0 - p, p], axis=1) if len(self._labels.classes) > 1 else xp.ones_like(p)
 
     def _read_target(self, y: Array, here: Placement, first: bool, classes: Any) -> Target:
-        labels = on_host(y)
-        check_classification_targets(labels)
-        kind = type_of_target(labels, input_name="y")
-        if kind == "multiclass-multioutput":
-            raise ValueError("Multioutput target data is not supported with label binarization")
-        multilabel = kind.startswith("multilabel")
-        if multilabel:
-            labels = np.asarray(labels.toarray() if issparse(labels) else labels)
-        found = np.arange(labels.shape[1]) if multilabel else np.unique(labels)
+        found, y = labels_of(y)
         if not first:
-            classes = on_host(self.classes_)
-            if multilabel != self._multilabel:
-                raise ValueError("y has one label a row in one call, and several in another")
-        elif classes is None or multilabel:
-            classes = found
-        self._refuse_other_classes(found, classes)
+            labels = self._labels
+        elif classes is None:
+            labels = found
+        else:
+            labels = announced(found, classes)
+        self._refuse_other_classes(found, labels)
         if first:
-            self._multilabel = multilabel
-            self.classes_ = classes if self._fitted_on_numpy else placed_classes(classes, here)
-        weights = None
-        if self.class_weight is not None:
-            if multilabel:
-                raise ValueError("class_weight is for one label a row; y has several")
-            weights = compute_sample_weight(self.class_weight, labels)
-        if multilabel:
-            return here.floats(labels), "sigmoid", None
-        indices = np.searchsorted(classes, labels)
-        if len(classes) > 2:
-            return here.asarray(indices), "softmax", weights
-        return here.floats(indices[:, None]), "sigmoid", weights
+            self._labels, known = labels, labels.classes
+            self.classes_ = known if self._fitted_on_numpy else placed_classes(known, here)
+        weights = weights_of_classes(self.class_weight, found, y)
+        return labels.target(y, here), labels.outputs, labels.output, weights
 
-    def _refuse_other_classes(self, found: np.ndarray, classes: np.ndarray) -> None:
+    def _refuse_other_classes(self, found: Labels, known: Labels) -> None:
         """Raise where y has classes that it must not have, or with `warm_start` lacks some."""
-        others = np.setdiff1d(found, classes)
-        if self.warm_start and len(others) + len(np.setdiff1d(classes, found)):
+        if self.warm_start and not np.array_equal(found.classes, known.classes):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {classes}, `y` has {found}"
+                f"call to fit. Previously got {known.classes}, `y` has {found.classes}"
             )
-        if len(others):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {classes}. 'y' has "
-                f"{found}."
-            )
+        found.refuse_other(known)
 
     def _score(self, target: np.ndarray, prediction: np.ndarray, **weights: Any) -> Any:
-        if self.net_.output.name == "softmax":
+        if self._labels.outputs > 1 and not self._labels.several:
             return accuracy_score(target, prediction.argmax(axis=1), **weights)
         return accuracy_score(target > 0.5, prediction > 0.5, **weights)
 
@@ -270,6 +274,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     True
     """
 
+    _parameter_constraints = constraints(neural_network.MLPRegressor)
+
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new net; with `warm_start`, go on with the last one.
 
@@ -294,6 +301,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return self._fit(X, y, sample_weight)
 
     @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train one epoch on these rows; the optimizer goes on where it was.
 
@@ -331,7 +339,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _read_target(self, y: Array, here: Placement, first: bool, classes: Any) -> Target:
         t = moved(y, here)
-        return (t[:, None] if t.ndim == 1 else t), LOSSES[self.loss], None
+        lowest = float(here.xp.min(t))
+        if self.loss == "poisson" and lowest < 0.0:
+            raise ValueError(f"loss='poisson' is for y of at least 0; y has {lowest:g}")
+        t = t[:, None] if t.ndim == 1 else t
+        return t, int(t.shape[1]), LOSSES[self.loss], None
 
     def _score(self, target: np.ndarray, prediction: np.ndarray, **weights: Any) -> Any:
         return r2_score(target, prediction, **weights)

@@ -6,19 +6,18 @@ A group of them is a dataclass; the groups of an estimator make its `__init__` a
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
-from ..checks import below_one, finite_number, known, positive_integer
-from .solvers import optimizer_of
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ..checks import finite_number
 
 # scikit-learn's names of activations and losses, and xpnet's of activations and outputs.
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 LOSSES = {"squared_error": "identity", "poisson": "exp"}
-SOLVERS = dict.fromkeys(("lbfgs", "sgd", "adam"))
-SCHEDULES = dict.fromkeys(("constant", "invscaling", "adaptive"))
 Estimator = TypeVar("Estimator", bound=type)
 
 
@@ -73,7 +72,8 @@ class Common:
     verbose : bool
         Print the loss of each epoch.
     warm_start : bool
-        `fit` goes on with the weights of the last call.
+        `fit` goes on with the weights of the last call, and refuses parameters that these were
+        not made with. An optimizer of another kind begins anew, with a warning.
     momentum : float
         For "sgd": at least 0 and below 1.
     nesterovs_momentum : bool
@@ -184,41 +184,63 @@ def _section(documented: type, title: str) -> str:
     return (inspect.getdoc(documented) or "").partition(f"{title}\n{'-' * len(title)}\n")[2]
 
 
+def constraints(theirs: type) -> dict[str, Any]:
+    """Return what scikit-learn's validation asks of the parameters, from its own estimator."""
+    known: dict[str, Any] = theirs._parameter_constraints  # type: ignore[attr-defined]
+    return {
+        **known,
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "class_weight": [Mapping, StrOptions({"balanced"}), None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "xp": [str, None],
+        "dtype": [StrOptions({"float32", "float64"}), None],
+    }
+
+
 def hidden_sizes(sizes: Any) -> tuple[int, ...]:
     """Return the units of each hidden layer, of which one may be given as a number, or raise."""
-    entries = sizes if hasattr(sizes, "__iter__") else [sizes]
-    return tuple(positive_integer(size, "every entry of hidden_layer_sizes") for size in entries)
+    entries = [*sizes] if hasattr(sizes, "__iter__") else [sizes]
+    for size in entries:
+        if isinstance(size, bool) or not isinstance(size, Integral):
+            raise TypeError(
+                f"every entry of hidden_layer_sizes must be a whole number, not {size!r:.50}"
+            )
+        if size <= 0:
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {entries}.")
+    return tuple(int(size) for size in entries)
 
 
-def check_parameters(estimator: Any) -> None:
-    """Raise where a parameter is not what it should be; nothing has been done then."""
-    if hasattr(estimator, "loss"):
-        known(LOSSES, estimator.loss, "loss")
-    known(ACTIVATIONS, estimator.activation, "activation")
-    known(SOLVERS, estimator.solver, "solver")
-    known(SCHEDULES, estimator.learning_rate, "learning_rate")
+def check_together(estimator: Any) -> None:
+    """Raise where parameters that are right alone do not go together, or a part of one is wrong."""
     hidden_sizes(estimator.hidden_layer_sizes)
-    for name in ("alpha", "tol", "power_t"):
-        finite_number(getattr(estimator, name), name, minimum=0.0)
-    finite_number(estimator.learning_rate_init, "learning_rate_init", minimum=0.0, exclusive=True)
-    for name in ("max_iter", "max_fun"):
-        positive_integer(getattr(estimator, name), name)
-    if estimator.n_iter_no_change != math.inf:
-        positive_integer(estimator.n_iter_no_change, "n_iter_no_change")
-    if estimator.batch_size != "auto":
-        positive_integer(estimator.batch_size, "batch_size")
-    below_one(estimator.validation_fraction, "validation_fraction")
-    if below_one(estimator.dropout, "dropout") and estimator.solver == "lbfgs":
+    if estimator.dropout and estimator.solver == "lbfgs":
         raise ValueError(
             "dropout needs the solver 'sgd' or 'adam': 'lbfgs' minimises one function, and "
             "with dropout it is another one each time"
         )
-    optimizer_of(estimator)
-    if estimator.xp is not None and not isinstance(estimator.xp, str):
-        raise TypeError(
-            "xp must be a name such as 'torch', not a "
-            f"{type(estimator.xp).__name__}: an estimator's parameters are copied and pickled"
-        )
+    class_weight = getattr(estimator, "class_weight", None)
+    if isinstance(class_weight, Mapping):
+        for label, weight in class_weight.items():
+            finite_number(weight, f"class_weight[{label!r}]", minimum=0.0)
+
+
+# What a net is made with, and goes on with.
+MADE_WITH = ("activation", "loss", "xp", "device", "dtype")
+
+
+def made_with(estimator: Any) -> dict[str, Any]:
+    """Return the parameters that a net is made with, but for its sizes, which are its own."""
+    return {name: value for name, value in vars(estimator).items() if name in MADE_WITH}
+
+
+def refuse_changes(estimator: Any, before: dict[str, Any]) -> None:
+    """Raise where a parameter has changed that a net cannot go on with."""
+    for name, value in made_with(estimator).items():
+        if name in before and before[name] != value:
+            raise ValueError(
+                f"{name} was {before[name]!r} when the net was made, and is {value!r} now: the net "
+                "goes on as it is, so set it back, or fit a new one (without warm_start)"
+            )
 
 
 def is_stochastic(estimator: Any) -> bool:

@@ -18,12 +18,16 @@ from ..optimizers import SGD, Adam, Momentum, Nesterov, Optimizer
 from ..training import History, NonFiniteLoss, Progress
 from ..training.plan import BLOCK_STEPS, Plan, Watch
 from ..training.session import Session
+from ..training.sparse import SparseRows, narrowed, pieces
 from .arrays import Rows
 
 DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed."
 )
+OF_EPOCHS = (
+    "history_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_",
+)  # fmt: skip
 INTERRUPTED = "Training interrupted by user."
 Score = Callable[[Network], float]
 Random = np.random.RandomState
@@ -68,6 +72,7 @@ class Epochs:
         """Begin a call of `fit`: the optimizer forgets, the curves go on."""
         self.rate = learning_rate
         self.optimizer.clear()
+        vars(self).pop("asked", None)
 
     def descend(
         self, model: Any, rows: Rows, score: Score | None, rng: Random, incremental: bool
@@ -76,9 +81,8 @@ class Epochs:
 
         `score` is that of the validation set; an incremental call is of one epoch.
         """
-        if rows.weights is not None and not rows.weights.all():
-            # A batch of rows of weight 0 alone would have no mean.
-            rows = rows.take(np.flatnonzero(rows.weights))
+        if incremental:
+            self._take_up(model)
         steps, batch_size = steps_and_batch_size(model.batch_size, len(rows))
         # Their alpha / 2 Σw² is of a batch's sum of losses, ours of its mean.
         mean_weight = 1.0 if rows.weights is None else float(np.mean(rows.weights))
@@ -93,7 +97,10 @@ class Epochs:
         except KeyboardInterrupt:
             interrupted = True
         except NonFiniteLoss as error:
-            raise ValueError(DIVERGED) from error
+            if score is None:
+                raise ValueError(DIVERGED) from error
+            interrupted, model.history_ = False, error.history
+            self._diverged(error)
         finally:
             net.params.update(self._best)
             self._estimator, self._score, self._best = None, None, {}
@@ -104,12 +111,38 @@ class Epochs:
         model.validation_scores_ = None if score is None else self.scores
         model.best_validation_score_ = None if score is None else self.best_score
         if interrupted:
-            warnings.warn(INTERRUPTED, stacklevel=4)  # the line that calls the estimator
+            warnings.warn(INTERRUPTED, stacklevel=5)  # the line that calls the estimator
         elif not (incremental or self.converged or self.done < model.max_iter):
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the "
-                "optimization hasn't converged yet.", ConvergenceWarning, stacklevel=4,
+                "optimization hasn't converged yet.", ConvergenceWarning, stacklevel=5,
             )  # fmt: skip
+
+    def _take_up(self, model: Any) -> None:
+        """Take up parameters that have changed since the last call."""
+        names, slots = set(optimizer_of(model).slot_names), self.optimizer.get("slots")
+        if slots is not None and set(slots) != names:
+            warnings.warn(
+                "the optimizer begins anew: solver or momentum have changed to one that remembers "
+                "something else", stacklevel=6,
+            )  # fmt: skip
+            self.optimizer.clear()
+        if asked_rate(model) != getattr(self, "asked", asked_rate(model)):
+            self.rate = model.learning_rate_init
+        self.asked = asked_rate(model)
+
+    def _diverged(self, error: NonFiniteLoss) -> None:
+        """End the run with the weights that had the best score."""
+        self.done += 1
+        self.samples += self._rows
+        self.loss_curve.append(float(error.history.loss[-1]))
+        self.scores.append(math.nan)
+        self.converged = True
+        warnings.warn(
+            f"the loss became {self.loss_curve[-1]} in epoch {self.done}; the weights are those "
+            "with the best validation score. A smaller learning_rate_init may help",
+            ConvergenceWarning, stacklevel=6,
+        )  # fmt: skip
 
     def _run(self, rows: Rows, batch_size: int, epochs: int, rng: Random) -> History:
         """Train from where the optimizer was; return the record."""
@@ -195,13 +228,18 @@ class Epochs:
             print(f"{what} did not improve more than tol={e.tol:f} for {epochs}. {then}")
 
 
+def asked_rate(model: Any) -> tuple[Any, ...]:
+    """Return the parameters that a learning rate begins with."""
+    return model.solver, model.learning_rate, model.learning_rate_init
+
+
 def steps_and_batch_size(batch_size: int | str, n: int) -> tuple[int, int]:
     """Return the steps of an epoch of n rows, as many as scikit-learn's, and its batches' size."""
     most = 200 if batch_size == "auto" else int(batch_size)
     if batch_size != "auto" and most > n:
         warnings.warn(
             f"Got `batch_size` {batch_size}, larger than the sample size {n}. "
-            "It is going to be clipped", stacklevel=5,  # the line that calls the estimator
+            "It is going to be clipped", stacklevel=6,  # the line that calls the estimator
         )  # fmt: skip
     steps = math.ceil(n / min(most, n))
     return steps, math.ceil(n / steps)
@@ -227,15 +265,13 @@ def minimize(model: Any, rows: Rows) -> None:
     here, weights = rows.here, rows.weights
     total = len(rows) if weights is None else float(np.sum(weights))
     net = model.net_ = model.net_.with_l2(float(model.alpha) / total)
-    w = None if weights is None else net.batch.checked_weights(here.floats(weights), len(rows))
-    x, t = net.batch.checked_data(rows.x, rows.t)
-    target = net.batch.target_rows(t)
+    whole = Whole(net, rows)
 
     def loss_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
         _set_parameters(net, vector)
         with here.quietly():
-            loss, gradient = net.backpropagate(net.params, x, target, None, w)
-        return float(here.to_host(loss)), _vector(net, gradient)
+            loss, gradient = whole.loss_and_gradient()
+        return loss, _vector(net, gradient)
 
     reached, iterations, last_loss = _vector(net, net.params), 0, math.nan
 
@@ -257,15 +293,51 @@ def minimize(model: Any, rows: Rows) -> None:
         result = None
     _set_parameters(net, reached)  # of the last iteration, not of a step that was being tried
     check_finite(net)
-    model.n_iter_, model.loss_ = iterations, last_loss
+    model.n_iter_, model.loss_, model.t_ = iterations, last_loss, model._epochs.samples
+    for name in OF_EPOCHS:  # of another solver's fit, where this one went on
+        vars(model).pop(name, None)
     if result is None:
-        warnings.warn(INTERRUPTED, stacklevel=4)
+        warnings.warn(INTERRUPTED, stacklevel=5)
     elif result.status != 0:
         warnings.warn(
             f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}): "
             f"{result.message}. It may help to increase max_iter, or to scale the data",
-            ConvergenceWarning, stacklevel=4,
+            ConvergenceWarning, stacklevel=5,
         )  # fmt: skip
+
+
+class Whole:
+    """All rows of a fit as one batch; of sparse rows, the sum over pieces."""
+
+    def __init__(self, net: Network, rows: Rows) -> None:
+        self._net, self._x, n = net, rows.x, len(rows)
+        w = None if rows.weights is None else rows.here.floats(rows.weights)
+        self._weights = None if w is None else net.batch.checked_weights(w, n)
+        if isinstance(rows.x, SparseRows):
+            self._target = net.batch.target_rows(net.batch.checked_target(rows.t, n, read=True))
+        else:
+            self._x, t = net.batch.checked_data(rows.x, rows.t)
+            self._target = net.batch.target_rows(t)
+        self._shares = rows.weights if rows.weights is not None else np.ones(n)
+
+    def loss_and_gradient(self) -> tuple[float, Params]:
+        """Return the loss and its gradient at the net's parameters."""
+        net, target, w = self._net, self._target, self._weights
+        to_host = net.placement.to_host
+        if not isinstance(self._x, SparseRows):
+            loss, gradient = net.backpropagate(net.params, self._x, target, None, w)
+            return float(to_host(loss)), gradient
+        compute, total = narrowed(net), float(self._shares.sum())
+        whole: Params = {}
+        losses = []
+        for some, x in pieces(net, self._x):
+            share = float(self._shares[some].sum()) / total
+            weights = None if w is None else w[some]
+            loss, gradient = compute(net.params, x, target[some, ...], share, weights)
+            losses.append(share * float(to_host(loss)))
+            for key, g in gradient.items():
+                whole[key] = whole[key] + g if key in whole else g
+        return math.fsum(losses), whole
 
 
 def _vector(net: Network, values: Params) -> np.ndarray:

@@ -121,8 +121,9 @@ class Session:
         self.history.reserve(plan.total)
         self._share = self._group.share(plan.batch_size)
         self._weight = (self._share.stop - self._share.start) / plan.batch_size
+        compute = plan.source.computed(getattr(net, GRADIENTS[plan.gradient]))
         step = make_step(
-            net, plan.optimizer, getattr(net, GRADIENTS[plan.gradient]), plan.source,
+            net, plan.optimizer, compute, plan.source,
             self._order.masks, self._group.reducer(net.params), self._weight,
         )  # fmt: skip
         self._runner = net.placement.runner(

@@ -1,4 +1,4 @@
-"""Where the rows of a batch come from: arrays on the device, or the disk."""
+"""Where the rows of a batch come from: arrays on the device, the disk, or sparse rows."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..backend.table import place
 from ..datasets.on_disk import RowsOnDisk, on_disk, refuse_other_rows, take_rows
 from ..network.batch import Batch
 from ..network.net import Network
+from .sparse import Sparse, SparseRows
 
 # A block on the host, as it is read and as the net takes it, is at most about this large.
 BLOCK_BYTES = 64 * 2**20
@@ -36,6 +37,9 @@ class Source(Protocol):
 
     def batch(self, data: Arrays, inputs: Arrays) -> Arrays:
         """Return a batch, within the step: x, t, and what else there is of each row."""
+
+    def computed(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what computes loss and gradient from x of these batches; `compute`, of arrays."""
 
 
 class Resident:
@@ -61,6 +65,10 @@ class Resident:
     def rows(self, numbers: Array) -> Resident:
         """Return a data set of these rows."""
         return Resident(self._take, self.batch(self.data, (numbers,)))
+
+    def computed(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `compute`: x is an array."""
+        return compute
 
 
 class Staged:
@@ -140,6 +148,10 @@ class Staged:
         """Return the inputs: they are the batch."""
         return inputs
 
+    def computed(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `compute`: x is an array."""
+        return compute
+
     def pieces(self) -> Iterator[Arrays]:
         """All rows in their order, in pieces of at most BLOCK_BYTES, on the net's device."""
         n, size = self._x.shape[0], self.most_steps(1)
@@ -169,6 +181,8 @@ def source_of(net: Network, x: Any, t: Any, weights: Any = None) -> Source:
     """
     if on_disk(x, t):
         return Staged(net, x, t, weights)
+    if isinstance(x, SparseRows):
+        return Sparse(net, x, t, weights)
     data: Arrays = net.batch.checked_data(x, t)
     if weights is not None:
         data = (*data, net.batch.checked_weights(weights, data[0].shape[0]))
