@@ -20,9 +20,9 @@ def plain_loop(net, x, t, entries):
         i, j = divmod(k * 151 % w.size, w.shape[1])
         kept = w[i, j]
         w[i, j] = kept + 1e-4
-        up = net.stack.loss(net.params, x, t)
+        up = net._stack.loss(net.params, x, t)
         w[i, j] = kept - 1e-4
-        down = net.stack.loss(net.params, x, t)
+        down = net._stack.loss(net.params, x, t)
         w[i, j] = kept
         (up - down) / 2e-4
 
@@ -41,7 +41,7 @@ def bench_numerical_gradient(benchmark, sizes, dtype, quick):
     (x, t), _ = xpnet.load_mnist(dtype=dtype)
     x, t = x[:100], t[:100]
     net = xpnet.MLP(sizes, seed=0, dtype=dtype)
-    rows = net.batch.target_rows(t)
+    rows = net._batch.target_rows(t)
     entries = sum(p.size for p in net.params.values())
     timed = 50 if quick else ENTRIES
     net.numerical_gradient(x, t)

@@ -72,10 +72,10 @@ def xpnet_run(net: str, library: str, steps: int) -> Any:
     place = built.placement
     x, t = (place.asarray(a) for a in data())
     plan = Plan(built, x, t, steps=1, batch_size=BATCH, optimizer="adam", learning_rate=1e-3)
-    step = make_step(built, plan.optimizer, built.backpropagate, plan.source)
+    step = make_step(built, plan.optimizer, built._backpropagate, plan.source)
     slots = plan.optimizer.slots(built.params)
     state = {"params": built.params, "slots": slots, "state": built.state}
-    run = place.runner(step, state, plan.source.data)
+    run = place._runner(step, state, plan.source.data)
     return lambda: place.to_host(run((batches(steps),), plan.coefficients(np.arange(steps))))
 
 

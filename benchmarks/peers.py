@@ -189,11 +189,11 @@ def xpnet_runner(library: str, device: str) -> Callable[[Task], Run]:
         net = net_on(task, library, device)
         here = net.placement
         rule = xpnet.optimizers.SGD()
-        source = Resident(here.take, placed_data(library, device))
-        step = make_step(net, rule, net.backpropagate, source)
+        source = Resident(here._take, placed_data(library, device))
+        step = make_step(net, rule, net._backpropagate, source)
         state = {"params": net.params, "slots": rule.slots(net.params)}
         start = {key: here.floats(here.to_host(p)) for key, p in net.params.items()}
-        run = here.runner(step, state, source.data)
+        run = here._runner(step, state, source.data)
         rates = np.full(task.block, task.learning_rate)
         coefficients = rule.coefficients(np.arange(task.block) + 1, rates)
         last: list[float] = [float("nan")]

@@ -138,9 +138,9 @@ def ddp_lane(sizes: list[int], batch: int, order: torch.Tensor) -> tuple[Lane, t
 def step_lane(net: xpnet.MLP, rows: np.ndarray) -> Lane:
     """The bare steps on a batch of a rank's own, nothing reduced."""
     rule = xpnet.optimizers.SGD()
-    source = Resident(net.placement.take, placed(net.placement.backend.name))
-    step = make_step(net, rule, net.backpropagate, source)
-    run = net.placement.runner(step, {"params": net.params, "slots": {}}, source.data)
+    source = Resident(net.placement._take, placed(net.placement.backend.name))
+    step = make_step(net, rule, net._backpropagate, source)
+    run = net.placement._runner(step, {"params": net.params, "slots": {}}, source.data)
 
     def go(steps: int) -> float:
         inputs = source.inputs(rows[np.arange(steps) % len(rows)])

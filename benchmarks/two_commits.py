@@ -25,6 +25,11 @@ BATCHES = (10, 100, 1000)
 CASES = [(kind, batch) for kind in ("step", "fit") for batch in BATCHES]
 
 
+def named(thing, name):
+    """A part of xpnet by its name, which has an underscore since 0.2."""
+    return getattr(thing, f"_{name}", None) or getattr(thing, name)
+
+
 def contender(backend):
     """Answer each line of standard input, a case, with the seconds that it took."""
     import numpy as np
@@ -47,10 +52,10 @@ def contender(backend):
 
     def steps_of(batch):
         trained, rule = net(), xpnet.optimizers.SGD()
-        source = Resident(here.take, (x, t))
-        step = make_step(trained, rule, trained.backpropagate, source)
+        source = Resident(named(here, "take"), (x, t))
+        step = make_step(trained, rule, named(trained, "backpropagate"), source)
         state = {"params": trained.params, "slots": rule.slots(trained.params)}
-        run = here.runner(step, state, source.data)
+        run = named(here, "runner")(step, state, source.data)
         rows = rng.integers(0, 6000, (100, batch))
         numbers = rule.coefficients(np.arange(100) + 1, np.full(100, 0.1))
 

@@ -101,7 +101,7 @@ class Lib:
     @property
     def readable(self) -> bool:
         """Whether labels and data can be looked at without waiting for a device."""
-        return self.placement.readable(self.array([0.0]))
+        return self.placement._readable(self.array([0.0]))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -18,7 +18,7 @@ def test_placement_round_trip(lib):
     host = np.asarray([[1.5, -2.0], [0.0, 3.25]], dtype=np.float32)
     here = lib.place("float32")
     there = here.floats(host)
-    here.check(there, "x")
+    here._check(there, "x")
     assert here.dtype_name == "float32"
     assert here.to_host(there).dtype == np.float32
     np.testing.assert_array_equal(here.to_host(there), host)
@@ -153,16 +153,16 @@ def test_an_array_from_elsewhere(lib):
     """What came, what was expected, and how to convert."""
     here = lib.placement
     with pytest.raises(TypeError, match=r"x is a list, not an array; expected .*convert it with"):
-        here.check([1.0], "x")
+        here._check([1.0], "x")
     if lib.kwargs["xp"] != "numpy":
         message = f"x is an array of numpy; expected {here.backend.name}"
         with pytest.raises(TypeError, match=message):
-            here.check(np.zeros(1), "x")
+            here._check(np.zeros(1), "x")
     if lib.name == "strict-device1":
         with pytest.raises(TypeError, match=r"x is on device .*CPU_DEVICE.*; expected"):
-            here.check(lib.xp.zeros(1), "x")
+            here._check(lib.xp.zeros(1), "x")
     with pytest.raises(TypeError, match="expected numpy arrays on cpu") as caught:
-        xpnet.place().check(lib.array([1.0]) if lib.kwargs["xp"] != "numpy" else (), "x")
+        xpnet.place()._check(lib.array([1.0]) if lib.kwargs["xp"] != "numpy" else (), "x")
     # The advice is a line that runs.
     advice = str(caught.value).partition("convert it with ")[2]
     place = "xpnet.place(xp='numpy', device='cpu').asarray(x)"
@@ -181,7 +181,7 @@ def test_runner_leaves_state_and_losses(lib):
         state["params"]["w"] -= numbers[0] * here.xp.sum(factor * batch)
         return state["params"]["w"] + 0.0
 
-    run = here.runner(step, state, data)
+    run = here._runner(step, state, data)
     rows = np.asarray([[0, 1], [2, 3], [9, 9]])
     factors = np.asarray([1.0, 1.0, 2.0])
     losses = here.to_host(run((rows, factors), np.asarray([[0.5], [0.25], [1.0]])))
@@ -237,8 +237,8 @@ def test_a_step_looks_at_no_value(lib, monkeypatch):
         for name, make in rules().items():
             net = xpnet.MLP([4, 5, 3], output=output, l2=0.1, dtype="float64", **lib.kwargs)
             rule = make()
-            for compute in (net.backpropagate, net.differentiate):
-                source = Resident(net.placement.take, (x, t))
+            for compute in (net._backpropagate, net._differentiate):
+                source = Resident(net.placement._take, (x, t))
                 step = make_step(net, rule, compute, source)
                 state = {"params": net.params, "slots": rule.slots(net.params)}
                 numbers = [
@@ -305,12 +305,12 @@ def _steps(lib, optimizers):
             **lib.kwargs,
         )  # fmt: skip
         rule = rules()[name]()
-        source = Resident(net.placement.take, (x, t))
+        source = Resident(net.placement._take, (x, t))
         numbers = rule.coefficients(np.asarray([1]), np.asarray([0.1]))[0].tolist()
         for compute, masks in (
-            (net.backpropagate, None),
-            (net.backpropagate, Masks(2, 5, 0.5, 0)),
-            (net.differentiate, None),
+            (net._backpropagate, None),
+            (net._backpropagate, Masks(2, 5, 0.5, 0)),
+            (net._differentiate, None),
         ):
             step = make_step(net, rule, compute, source, masks)
             state = {"params": net.params, "slots": rule.slots(net.params)}

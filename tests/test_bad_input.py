@@ -326,7 +326,7 @@ def test_moving_to_a_library(lib, name, dtype):
     """Values that change on their way to a device; a library's own complaint, or its warning."""
     values = (10 * X).astype(dtype) if dtype != "uint8" else np.arange(15, dtype=dtype)
     moved = lib.placement.asarray(look(name, values))
-    lib.placement.check(moved, "moved")
+    lib.placement._check(moved, "moved")
     np.testing.assert_array_equal(lib.host(moved), values)
     assert lib.host(moved).dtype.name == dtype
 
@@ -659,7 +659,7 @@ def test_a_net_a_little_too_large(monkeypatch):
     # Not every system tells.
     monkeypatch.setattr("xpnet.backend.placement.host_memory", lambda: None)
     place = xpnet.place()
-    place.refuse_too_large(2**60, "a net")
+    place._refuse_too_large(2**60, "a net")
 
 
 # --- callbacks and records that others call ----------------------------------------------------

@@ -923,14 +923,14 @@ def test_check(run, images, dtype):
 
 def test_check_of_a_wrong_gradient(run, images, monkeypatch):
     """Exit code 1, so that a script notices."""
-    right = xpnet.MLP.backpropagate
+    right = xpnet.MLP._backpropagate
 
     def wrong(self, params, x, target, scale=None):
         loss, gradient = right(self, params, x, target, scale)
         gradient["b1"] *= -1.0
         return loss, gradient
 
-    monkeypatch.setattr(xpnet.MLP, "backpropagate", wrong)
+    monkeypatch.setattr(xpnet.MLP, "_backpropagate", wrong)
     code, output, errors = run("check", "--dataset", images, "--hidden", "5", "--batch-size", "20")
     assert code == 1, errors
     assert "Gradient check failed" in output

@@ -416,8 +416,8 @@ def test_load_idx_on_every_backend(tmp_path, lib):
         found = load_idx(folder, one_hot_label=one_hot_label, **lib.kwargs)
         host = load_idx(folder, one_hot_label=one_hot_label)
         for (x, t), (x_host, t_host) in zip(found, host, strict=True):
-            here.check(x, "x")
-            here.check(t, "t")
+            here._check(x, "x")
+            here._check(t, "t")
             assert x.dtype == here.dtype
             # A GPU may multiply by 1/255 where the host divides.
             np.testing.assert_allclose(lib.host(x), x_host, rtol=1.2e-7)

@@ -154,7 +154,7 @@ def test_no_false_alarm_of_any_function(tell):
 
 def black_box(net, x, t, gradient=None, **kwargs):
     def loss(params):
-        return net.stack.loss(params, x, net.batch.target_rows(t))
+        return net._stack.loss(params, x, net._batch.target_rows(t))
 
     return check_gradient(loss, gradient or net.gradient(x, t), dict(net.params), **kwargs)
 

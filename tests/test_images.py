@@ -48,7 +48,7 @@ def test_pixels_classes_and_channels(folder):
 def test_images_are_placed(folder, lib):
     """Arrays of another library than was asked for are of no use to its net."""
     x, t, description = xpnet.load_images(folder[0], **lib.kwargs)
-    lib.place("float32").check(x, "x")
+    lib.place("float32")._check(x, "x")
     np.testing.assert_array_equal(lib.host(t), [0, 0, 1, 1])
     np.testing.assert_allclose(lib.host(description.load(folder[0], **lib.kwargs)[0]), lib.host(x))
 

@@ -65,13 +65,13 @@ def made(lib, layers, dtype="float64", input_shape=(6,), **options):
     net = Network(layers, input_shape=input_shape, dtype=dtype, seed=1, **lib.kwargs, **options)
     rng = np.random.default_rng(2)
     for key, p in net.params.items():  # biases other than 0, too
-        net.params[key] = net.placed(lib.host(p) + 0.1 * rng.normal(size=p.shape))
+        net.params[key] = net._placed(lib.host(p) + 0.1 * rng.normal(size=p.shape))
     return net
 
 
 def masks_of(net, lib, n):
     rng = np.random.default_rng(3)
-    definition = net.definition
+    definition = net._definition
     shapes = [definition.outputs[i + 1] for i in definition.droppers]
     return [
         net.placement.floats((rng.random((n, *shape)) >= rate) / (1.0 - rate))
@@ -106,13 +106,13 @@ def test_gradients_against_central_differences(dear, name):
     """A backward pass that does not belong to its forward pass, dropout's masks included."""
     lib = dear
     net = made(lib, NETS[name], l2=0.1, input_shape=shape_of(name))
-    x, t = net.batch.checked(lib.array(rows_for(name, 9)), lib.array(T[:9]))
-    masks = masks_of(net, lib, 9) if any(net.definition.rates) else None
-    _, gradient = net.backpropagate(net.params, x, t, masks=masks)
+    x, t = net._batch.checked(lib.array(rows_for(name, 9)), lib.array(T[:9]))
+    masks = masks_of(net, lib, 9) if any(net._definition.rates) else None
+    _, gradient = net._backpropagate(net.params, x, t, masks=masks)
 
     def loss(params):
-        logits, _ = net.stack.forward(params, x, masks)
-        return net.stack.with_l2(net.output.loss(logits, t)[0], params)
+        logits, _ = net._stack.forward(params, x, masks)
+        return net._stack.with_l2(net.output.loss(logits, t)[0], params)
 
     # A bias before a normalization has the gradient 0, and differences show rounding.
     report = check_gradient(loss, gradient, net.params, atol=1e-9)
@@ -139,7 +139,7 @@ def test_the_check_of_a_net(dear, name):
     found = net.numerical_gradient(x, t)
     for key, g in net.gradient(x, t).items():
         np.testing.assert_allclose(lib.host(found[key]), lib.host(g), rtol=1e-6, atol=1e-8)
-    if not net.stack.is_perceptron:
+    if not net._stack.is_perceptron:
         refusal = "gradient='numerical' is for affine layers|dropout needs gradient='backprop'"
         with pytest.raises(ValueError, match=refusal):
             xpnet.fit(net, x, t, steps=1, batch_size=9, gradient="numerical")
@@ -161,8 +161,8 @@ def test_the_check_of_a_net(dear, name):
 def test_where_the_perceptron_begins(layers, begins):
     """What is differenced by its structure, though it has another one."""
     net = Network(layers, input_shape=(6,), dtype="float64", seed=0)
-    assert net.stack.perceptron == begins
-    assert net.stack.is_perceptron == (begins == 0 or layers[0] == Dropout(0.2))
+    assert net._stack.perceptron == begins
+    assert net._stack.is_perceptron == (begins == 0 or layers[0] == Dropout(0.2))
     # Biases off 0, and few rows: no kink is near.
     net.params = {key: p + 0.1 * np.cos(np.arange(p.size).reshape(p.shape))
                   for key, p in net.params.items()}  # fmt: skip
@@ -237,16 +237,16 @@ def test_dropout_layers_train(lib):
     """Rates of their own: each drops its share; a run goes on where it was."""
     net = made(lib, NETS["Dropout"])
     masks = []
-    right = net.stack.forward
+    right = net._stack.forward
 
-    class Watched(type(net.stack)):
+    class Watched(type(net._stack)):
         def forward(self, params, x, given=None):
             if given is not None:
                 masks.append([lib.host(m) for m in given])
             return right(params, x, given)
 
     if lib.name.startswith("numpy"):  # elsewhere steps are compiled, or hand out views
-        net.stack = Watched(net.definition)
+        net._stack = Watched(net._definition)
     history = fit(net, lib.array(X), lib.array(T), steps=200, batch_size=30, block_steps=7)
     assert history.loss[-20:].mean() < history.loss[:20].mean()
     for i, rate in enumerate((0.4, 0.25)):
@@ -276,8 +276,8 @@ def test_a_run_with_dropout_layers_is_resumed(tmp_path):
 def test_what_is_dropped(layers, dropped):
     """Logits are not the outputs of a hidden layer: a class would be left out by chance."""
     net = Network(layers, input_shape=(6,), seed=0)
-    assert net.definition.dropped == dropped
-    dropout = 0.0 if any(net.definition.rates) else 0.5
+    assert net._definition.dropped == dropped
+    dropout = 0.0 if any(net._definition.rates) else 0.5
     xpnet.fit(net, X.astype("float32"), T, steps=3, batch_size=10, dropout=dropout)
 
 
@@ -322,7 +322,7 @@ def test_names_of_parameters():
     }  # fmt: skip
     layers = [Convolution(2, (2, 3), padding=1), MaxPool(2), BatchNorm(momentum=0.5),
               Affine(3, weight_init=0.1)]  # fmt: skip
-    assert str(Network(layers, input_shape=(1, 5, 5)).definition) == (
+    assert str(Network(layers, input_shape=(1, 5, 5))._definition) == (
         "1×5×5, Convolution(2, (2, 3), padding=1), MaxPool(2, stride=2), BatchNorm(momentum=0.5), "
         "Affine(3, weight_init=0.1), softmax"
     )  # fmt: skip
@@ -342,7 +342,7 @@ def test_files(tmp_path, lib, name):
     net.save(tmp_path / "net")
     again = xpnet.load(tmp_path / "net", **lib.kwargs)
     assert repr(again) == repr(net)
-    assert again.description() == net.description()
+    assert again._description() == net._description()
     for key, s in net.state.items():
         np.testing.assert_array_equal(lib.host(again.state[key]), lib.host(s))
     np.testing.assert_array_equal(lib.host(again.predict(x)), lib.host(net.predict(x)))
@@ -506,7 +506,7 @@ def test_a_net_with_state(lib, tmp_path):
     np.testing.assert_allclose(alone, whole[7:8], rtol=1e-12)
     one, other = (float(lib.host(nets[0].loss(x, t, training=way))) for way in (True, False))
     assert one != other
-    target = nets[0].batch.target_rows(t)
+    target = nets[0]._batch.target_rows(t)
     by_hand = nets[0].output.loss(nets[0]._logits(x), target)[0]
     assert other == float(lib.host(by_hand))
 

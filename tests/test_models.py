@@ -58,7 +58,7 @@ def test_everything_that_makes_the_net(path, activation, output, weight_init):
     found = xpnet.load(path)
     assert type(found) is MLP
     assert repr(found) == repr(net)
-    assert found.description() == net.description()
+    assert found._description() == net._description()
     x, t = np.ones((2, 4), np.float32), np.eye(2, dtype=np.float32)
     assert float(found.loss(x, t)) == float(net.loss(x, t))
 
@@ -204,7 +204,7 @@ BAD_ARRAYS = {
 def test_arrays_that_are_no_net(path, case):
     """Otherwise the net fails at its first use, or predicts nonsense."""
     arrays, message = BAD_ARRAYS[case]
-    description = MLP([2, 3]).description()
+    description = MLP([2, 3])._description()
     save_arrays(path, {key: np.asarray(value) for key, value in arrays.items()}, description)
     with pytest.raises(FileError, match=message) as caught:
         xpnet.load(path)
@@ -236,17 +236,17 @@ BAD_DESCRIPTIONS = {
 def test_descriptions_that_are_no_net(path, case):
     """One error that says what is wrong; above all nothing is allocated for what is promised."""
     changed, message = BAD_DESCRIPTIONS[case]
-    save_arrays(path, ARRAYS, {**MLP([2, 3]).description(), **changed})
+    save_arrays(path, ARRAYS, {**MLP([2, 3])._description(), **changed})
     with pytest.raises(FileError, match=message) as caught:
         xpnet.load(path)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1000
 
 
-@pytest.mark.parametrize("key", [key for key in MLP([2, 3]).description() if key != "xpnet"])
+@pytest.mark.parametrize("key", [key for key in MLP([2, 3])._description() if key != "xpnet"])
 def test_a_description_that_lacks_something(path, key):
     """A default in its place would be a guess about somebody's net."""
-    description = MLP([2, 3]).description()
+    description = MLP([2, 3])._description()
     del description[key]
     save_arrays(path, ARRAYS, description)
     with pytest.raises(FileError, match=f"without '{key}'"):
@@ -268,4 +268,4 @@ def test_the_description_says_what_wrote_it(path):
     MLP([2, 3]).save(path)
     description = load_arrays(path)[1]
     assert description["xpnet"] == xpnet.__version__
-    assert json.loads(json.dumps(description)) == MLP([2, 3]).description()
+    assert json.loads(json.dumps(description)) == MLP([2, 3])._description()

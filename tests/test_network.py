@@ -95,8 +95,8 @@ def test_dropout_against_autograd(lib, depth, activation):
     params = {k: lib.host(v) for k, v in net.params.items()}
     by_hand = [mask / 0.7 for mask in np.split(kept.astype(float), ends[:-1], axis=1)]
     value, slopes = torch_oracle(net, params, x, indices, 0.1, by_hand)
-    masks = net.masks(lib.array(kept), 1 / 0.7)
-    loss, gradient = net.backpropagate(net.params, lib.array(x), lib.array(rows), masks=masks)
+    masks = net._masks(lib.array(kept), 1 / 0.7)
+    loss, gradient = net._backpropagate(net.params, lib.array(x), lib.array(rows), masks=masks)
     np.testing.assert_allclose(lib.host(loss), value, rtol=1e-12)
     for key, slope in slopes.items():
         np.testing.assert_allclose(
@@ -128,8 +128,8 @@ def test_scale_is_the_gradient_times_it(lib, output):
     net = make(lib, [5, 4, 3], output=output, l2=0.1)
     x, _, rows = batch()
     x, rows = lib.array(x), lib.array(rows)
-    _, gradient = net.backpropagate(net.params, x, rows)
-    _, scaled = net.backpropagate(net.params, x, rows, 0.25)
+    _, gradient = net._backpropagate(net.params, x, rows)
+    _, scaled = net._backpropagate(net.params, x, rows, 0.25)
     for key in gradient:
         np.testing.assert_allclose(
             lib.host(scaled[key]), 0.25 * lib.host(gradient[key]), rtol=1e-13, atol=1e-17
@@ -167,7 +167,7 @@ def test_results_live_where_the_net_lives(lib, dtype):
     x, t = lib.array(x, dtype), lib.array(indices)
     results = [net.predict(x), net.loss(x, t), net.accuracy(x, t), *net.gradient(x, t).values()]
     for result in results:
-        net.placement.check(result, "result")
+        net.placement._check(result, "result")
         assert result.dtype == net.placement.dtype
 
 

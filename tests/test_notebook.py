@@ -62,7 +62,7 @@ def test_history_as_html():
     history.extend([2.0, 1.0], 0.5)
     shown = Words(history._repr_html_())
     assert shown.tags <= TABLE
-    assert shown.words == [word for row in history.rows() for word in row]
+    assert shown.words == [word for row in history._rows() for word in row]
     assert any(EVIL in word for word in shown.words)
 
 

@@ -437,12 +437,12 @@ def test_classes_and_their_names(lib, tmp_path):
     net = xpnet.MLP([3, 4, 2], dtype="float64", seed=0, **lib.kwargs)
     x = lib.array(np.random.default_rng(0).normal(size=(9, 3)), "float64")
     numbers = lib.host(net.predict(x)).argmax(axis=1)
-    lib.place().check(net.classify(x), "classes")
+    lib.place()._check(net.classify(x), "classes")
     np.testing.assert_array_equal(lib.host(net.classify(x)), numbers)
     net.class_names, net.data = ["no", "yes"], {"kind": "mine", "list": [1, None]}
     expected = np.asarray(["no", "yes"])[numbers]
     net.save(tmp_path / "m")
-    here = [(other, x) for other in (net, net.to(), net.with_l2(0.1))]
+    here = [(other, x) for other in (net, net.to(), net._with_l2(0.1))]
     for other, rows in [*here, (xpnet.load(tmp_path / "m"), lib.host(x))]:
         np.testing.assert_array_equal(other.classify(rows), expected)
         assert (other.class_names, other.data) == (("no", "yes"), net.data)
@@ -505,7 +505,7 @@ def test_what_new_users_give_a_net():
 def test_the_device_of_a_hint_is_one_that_place_takes(lib):
     """CuPy writes <CUDA Device 0>, which nothing takes."""
     with pytest.raises(TypeError, match="convert it with") as caught:
-        lib.placement.check(object() if lib.kwargs["xp"] != "numpy" else {}, "x")
+        lib.placement._check(object() if lib.kwargs["xp"] != "numpy" else {}, "x")
     text = str(caught.value)
     if "device=" in text:
         device = text.partition("device='")[2].partition("'")[0]

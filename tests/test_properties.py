@@ -327,7 +327,7 @@ def test_activations(lib, name, data):
     """A row of the table whose forward or derivative is not its function's."""
     row, dtype = ACTIVATIONS[name], data.draw(any_dtype())
     x, host = data.draw(arrays(lib, shapes(lib, min_dims=2, max_dims=2, min_side=1), dtype))
-    with lib.placement.quietly():  # as in a net: e^-x may be infinite on the way
+    with lib.placement._quietly():  # as in a net: e^-x may be infinite on the way
         y = row.forward(x)
         slope = row.derivative(x, y)
     assert same_dtype(lib, y, dtype)
@@ -909,7 +909,7 @@ class Net:
     def agree(self, got, ball):
         """Check a result against its ball."""
         assert got.dtype == self.net.placement.dtype
-        self.net.placement.check(got, "a result")
+        self.net.placement._check(got, "a result")
         close(self.lib.host(got), ball.value, ball.error, self.dtype)
 
     def unchanged(self):

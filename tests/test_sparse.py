@@ -174,10 +174,10 @@ def test_narrow_rows_have_the_same_gradient(lib, l2, width):
     here, rows, numbers = net.placement, SparseRows(sparse.csr_array(X)), np.asarray([3, 0, 7, 7])
     parts = tuple(here.asarray(part) for part in rows.dense(numbers, width))
     assert parts[0].shape == (4, width or 300)
-    target = net.batch.target_rows(here.asarray(y[numbers]))
+    target = net._batch.target_rows(here.asarray(y[numbers]))
     weights = here.asarray(np.asarray([1.0, 2.0, 0.5, 1.0]))
     mine = narrowed(net)(net.params, parts, target, 0.1, weights)
-    other = net.backpropagate(net.params, here.asarray(X[numbers]), target, 0.1, weights)
+    other = net._backpropagate(net.params, here.asarray(X[numbers]), target, 0.1, weights)
     assert float(here.to_host(mine[0])) == pytest.approx(float(here.to_host(other[0])), rel=1e-13)
     assert mine[1].keys() == other[1].keys()
     for key, g in mine[1].items():

@@ -107,8 +107,8 @@ def test_what_trains_is_what_backpropagation_gives(lib, activation, dtype):
     """`fit(gradient="numerical")` computes these: the same loss, and a gradient times `scale`."""
     net = net_of(3, activation, "softmax", 0.3, **lib.kwargs, dtype=dtype)
     x, t = lib.array(X, dtype), lib.array(LABELS["one-hot"], dtype)
-    loss, gradient = net.differentiate(net.params, x, t, 0.5)
-    expected_loss, expected = net.backpropagate(net.params, x, t, 0.5)
+    loss, gradient = net._differentiate(net.params, x, t, 0.5)
+    expected_loss, expected = net._backpropagate(net.params, x, t, 0.5)
     assert lib.host(loss) == lib.host(expected_loss)
     assert all(gradient[key].dtype == net.placement.dtype for key in expected)
     assert_near(
@@ -164,7 +164,7 @@ def test_the_default_step_fits_the_scale(where, scale):
     x = X * scale if where == "x" else X
     if where == "W2":
         net.params["W2"] *= scale
-    _, got = net.differentiate(net.params, x, LABELS["one-hot"])
+    _, got = net._differentiate(net.params, x, LABELS["one-hot"])
     assert_near(got, net.gradient(x, LABELS["one-hot"]), 1e-7)
 
 
@@ -214,7 +214,7 @@ def mnist():
 
 def sizes_of_terms(net, x, t):
     """Backpropagation with every term's size in the place of the term."""
-    z = net.stack.parts(net.params, x, x)[1].z
+    z = net._stack.parts(net.params, x, x)[1].z
     d = (net.predict(x) - np.eye(10)[t]) / len(x)
     hidden = np.abs(d) @ np.abs(net.params["W2"].T) * z[1] * (1 - z[1])
     tiny = np.finfo("float64").tiny

@@ -58,7 +58,7 @@ def test_rows_are_placed(tmp_path, frame, lib):
     """Arrays of another library or dtype than was asked for are of no use to its net."""
     path = written(tmp_path, frame)
     x, t, description = xpnet.load_table(path, dtype="float64", **lib.kwargs)
-    lib.place().check(x, "x")
+    lib.place()._check(x, "x")
     assert x.dtype == lib.xp.float64
     again = description.load(frame, dtype="float64", **lib.kwargs)
     for mine, other in zip((x, t), again, strict=True):

@@ -102,7 +102,7 @@ def test_blocks_of_any_length_are_compiled_once():
     here = place("jax", dtype="float32")
     state = {"w": {"a": here.floats(np.zeros(()))}}
     data = (here.floats(np.arange(4.0)),)
-    run = here.runner(step, state, data)
+    run = here._runner(step, state, data)
     for length in (7, 3, 1, 5, 7):
         losses = run((np.full(length, 2),), np.full((length, 1), 0.5))
         assert losses.shape == (length,)

@@ -70,7 +70,7 @@ def loop(
 
     def run(inputs: tuple[np.ndarray, ...], coefficients: np.ndarray) -> Array:
         placed = tuple(placement.asarray(host) for host in inputs)
-        with placement.quietly():
+        with placement._quietly():
             # Python floats: a NumPy float64 scalar would promote every float32 update.
             losses = [
                 step(state, data, tuple(array[k, ...] for array in placed), numbers)

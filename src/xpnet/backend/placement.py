@@ -252,15 +252,15 @@ class Placement:
         """Return a NumPy array of the same values. Waits for the device."""
         return self.backend.to_host(array)
 
-    def readable(self, array: Array) -> bool:
+    def _readable(self, array: Array) -> bool:
         """Whether the values of `array` can be looked at without waiting for a device."""
         return self.backend.readable(array)
 
-    def take(self, array: Array, rows: Array) -> Array:
+    def _take(self, array: Array, rows: Array) -> Array:
         """Return rows of an array by their numbers, all known to exist."""
         return self.backend.take(array, rows)
 
-    def copy(self, array: Array, into: Array | None = None) -> Array:
+    def _copy(self, array: Array, into: Array | None = None) -> Array:
         """Return a copy that operators in place leave alone.
 
         `into` is an earlier copy that is no longer needed: memory that is new has to be cleared
@@ -268,7 +268,7 @@ class Placement:
         """
         return self.backend.copy(array, into)
 
-    def quietly(self) -> contextlib.AbstractContextManager[Any]:
+    def _quietly(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which nets compute: what overflows shows in the result."""
         return self.backend.quietly()
 
@@ -276,7 +276,7 @@ class Placement:
         """Wait until the device has done all that it was given."""
         self.backend.synchronize(self.device)
 
-    def runner(
+    def _runner(
         self, step: Step, state: dict[str, Any], data: Arrays, *, recordable: bool = True
     ) -> Runner:
         """Return a function that runs many steps: (inputs, coefficients) -> losses.
@@ -302,7 +302,7 @@ class Placement:
         """
         return self.backend.runner(self, step, state, data, recordable)
 
-    def check(self, array: Array, name: str) -> None:
+    def _check(self, array: Array, name: str) -> None:
         """Raise TypeError where `array` is not an array of this library and device."""
         wanted = f"{self.backend.name} arrays on {self.device}"
         here = is_array(array) and array_namespace(array) is self.xp
@@ -325,7 +325,7 @@ class Placement:
         """One line: library, version, device."""
         return f"{self.backend.name} {self.backend.version} on {self.device_info()}"
 
-    def refuse_too_large(self, size: int, what: str) -> None:
+    def _refuse_too_large(self, size: int, what: str) -> None:
         """Raise MemoryError where `what`, of so many bytes, cannot fit on the device.
 
         A system may promise memory that it does not have, and end the program later.

@@ -63,7 +63,7 @@ def check(
     directions = None
     if layered:
         move_off_zero(net, described["seed"])
-        count = sum(math.prod(shape) for shape in net.definition.shapes.values())
+        count = sum(math.prod(shape) for shape in net._definition.shapes.values())
         directions = DIRECTIONS if count > EVERY else None
         say(f"on {batch_size} rows, with biases that are moved off 0, a kink of many layers")
         if directions is not None:
@@ -86,4 +86,4 @@ def move_off_zero(net: Network, seed: int) -> None:
     for key, p in net.params.items():
         if p.ndim == 1 and not np.any(net.placement.to_host(p)):
             moved = rng.uniform(0.05, 0.15, p.shape) * rng.choice([-1.0, 1.0], p.shape)
-            net.params[key] = net.placed(moved)
+            net.params[key] = net._placed(moved)

@@ -24,7 +24,7 @@ def evaluate_model(*, as_json: bool, **source: Any) -> None:
     """
     loaded = load_model_and_data(**source, labels=True)
     net = loaded.net
-    x, t = net.batch.checked_data(loaded.x, loaded.t)
+    x, t = net._batch.checked_data(loaded.x, loaded.t)
     loss, accuracy = evaluate(net, x, t)
     r2 = determination(net, x, t)
     if as_json:

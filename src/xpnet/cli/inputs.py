@@ -106,7 +106,7 @@ def _naming(net: str, layers: str | None) -> Iterator[None]:
 
 def rows_for(net: Network, rows: Array, name: str) -> Array:
     """Return rows of any shape in the shape that a net takes, or raise."""
-    shape = net.definition.input_shape
+    shape = net._definition.input_shape
     if rows.ndim < 2 or math.prod(rows.shape[1:]) != math.prod(shape) or not rows.shape[0]:
         raise ValueError(
             f"{name}: expected rows of {math.prod(shape)} numbers, which is what the model takes, "
@@ -285,7 +285,7 @@ def description_of(net: Network, path: Path) -> Description | None:
     """Return what a saved net knows of its data, None where it knows nothing; or raise."""
     description = own.described_by(net.data, path)
     if description is not None:
-        found, wanted = math.prod(description.shape), math.prod(net.definition.input_shape)
+        found, wanted = math.prod(description.shape), math.prod(net._definition.input_shape)
         if found != wanted:
             raise FileError(
                 f"{path}: its description of the data is damaged: of {found} numbers a row; the "

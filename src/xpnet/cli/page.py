@@ -83,7 +83,7 @@ def save_report(path: Path, history: History, pictures: Mapping[str, Picture]) -
         f"<h1>{escape(title)}</h1>",
         paragraph(f"Trained with xpnet {history.environment['xpnet']}, {history.device}."),
         loss, '<div class="beside">',
-        _section("Summary", history.rows()), _section("Settings", _rows(settings)),
+        _section("Summary", history._rows()), _section("Settings", _rows(settings)),
         *others, _section("Environment", _rows(history.environment)), "</div>",
     ]  # fmt: skip
     page = _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(parts))

@@ -328,7 +328,7 @@ def _save(run: _Run, net: Network, history: History, test: _Test | None) -> None
     """Write and sum up what was trained; without the test where the loss is not finite."""
     given, folder = run.given, run.folder
     history.settings.update(
-        dataset=given["dataset"], class_weight=given["class_weight"], net=str(net.definition)
+        dataset=given["dataset"], class_weight=given["class_weight"], net=str(net._definition)
     )
     # After a first block that was no number, the weights are not worth a file.
     model = [MODEL] if history.block_steps else []
@@ -343,7 +343,7 @@ def _save(run: _Run, net: Network, history: History, test: _Test | None) -> None
         if test:
             history.test_accuracy = evaluate(net, *test[:2])[1]
             history.test_r2 = inputs.determination(net, *test[:2])
-    show(history.rows())
+    show(history._rows())
     files = [*model, "history.json"]
     if given["pictures"] or given["report"]:
         from . import page

@@ -86,7 +86,7 @@ class Convolution(Layer):
         checked_weight_init(self.weight_init)
 
     @property
-    def windows(self) -> Windows:
+    def _windows(self) -> Windows:
         """The windows that the filters see."""
         return Windows(
             pair(self.size, "size"), pair(self.stride, "stride"), pair(self.padding, "padding", 0)
@@ -94,14 +94,14 @@ class Convolution(Layer):
 
     def shapes(self, inputs: Shape) -> tuple[dict[str, Shape], Shape]:
         """Return the shapes of W and b, and of the output."""
-        places = self.windows.places(_image(inputs))
-        weights = self.filters, inputs[0], *self.windows.size
+        places = self._windows.places(_image(inputs))
+        weights = self.filters, inputs[0], *self._windows.size
         return {"W": weights, "b": (self.filters,)}, (self.filters, *places)
 
     def first(self, inputs: Shape, rng: np.random.Generator) -> dict[str, Host]:
         """Return the values with which W and b begin."""
-        shape = self.filters, inputs[0], *self.windows.size
-        window = math.prod(self.windows.size)
+        shape = self.filters, inputs[0], *self._windows.size
+        window = math.prod(self._windows.size)
         sides = inputs[0] * window, self.filters * window
         weights = first_weights(shape, self.weight_init, *sides, rng)
         return {"W": weights, "b": np.zeros(self.filters)}
@@ -109,7 +109,7 @@ class Convolution(Layer):
     def forward(self, p: Params, x: Array, mask: Array | None = None) -> tuple[Array, Any]:
         """Return the images of the filters' sums."""
         image = x.shape[2:]
-        x = bordered(inside(x), self.windows)
+        x = bordered(inside(x), self._windows)
         return outside(correlated(x, p["W"], p["b"], self._unpadded)), (x, image)
 
     def gradient(self, p: Params, kept: Any, d: Array) -> Params:
@@ -120,11 +120,11 @@ class Convolution(Layer):
 
     def pull(self, p: Params, kept: Any, d: Array) -> Array:
         """Return to each number the weights that have seen it, times `d` at their places."""
-        return outside(uncorrelated(inside(d), p["W"], self.windows, kept[1]))
+        return outside(uncorrelated(inside(d), p["W"], self._windows, kept[1]))
 
     @property
     def _unpadded(self) -> Windows:
-        return Windows(self.windows.size, self.windows.stride)
+        return Windows(self._windows.size, self._windows.stride)
 
 
 @dataclass(frozen=True)
@@ -139,26 +139,26 @@ class _Pool(Layer):
             object.__setattr__(self, name, short(pair(value, name)))
 
     @property
-    def windows(self) -> Windows:
+    def _windows(self) -> Windows:
         """The windows, of each of which one number is made."""
         return Windows(pair(self.size, "size"), pair(self.stride, "stride"))
 
     def shapes(self, inputs: Shape) -> tuple[dict[str, Shape], Shape]:
         """Return no parameters, and the shape of the smaller images."""
-        return {}, (inputs[0], *self.windows.places(_image(inputs)))
+        return {}, (inputs[0], *self._windows.places(_image(inputs)))
 
     def forward(self, p: Params, x: Array, mask: Array | None = None) -> tuple[Array, Any]:
         """Return one number for each window."""
         x = inside(x)
-        y = self._pooled([*self.windows.slices(x, self.windows.places(x.shape[1:3]))])
+        y = self._pooled([*self._windows.slices(x, self._windows.places(x.shape[1:3]))])
         return outside(y), (x, y)
 
     def pull(self, p: Params, kept: Any, d: Array) -> Array:
         """Return each window's gradient at the numbers that it is made of."""
         x, y = kept
         d = inside(d)
-        slices = self.windows.slices(x, self.windows.places(x.shape[1:3]))
-        return outside(self.windows.placed([*self._shared(d, y, slices)], x.shape[1:3]))
+        slices = self._windows.slices(x, self._windows.places(x.shape[1:3]))
+        return outside(self._windows.placed([*self._shared(d, y, slices)], x.shape[1:3]))
 
     @abc.abstractmethod
     def _pooled(self, slices: list[Array]) -> Array:
@@ -234,7 +234,7 @@ class AveragePool(_Pool):
         return sum(slices[1:], start=slices[0]) / len(slices)
 
     def _shared(self, d: Array, y: Array, slices: Iterable[Array]) -> Iterable[Array]:
-        count = math.prod(self.windows.size)
+        count = math.prod(self._windows.size)
         d /= count
         return [d] * count
 

@@ -29,7 +29,7 @@ class BaseNetwork:
 
     Attributes
     ----------
-    stack : Stack
+    _stack : Stack
         The net's arithmetic, with its definition.
     placement : Placement
     params : dict of arrays
@@ -38,8 +38,8 @@ class BaseNetwork:
     data : dict or None
     """
 
-    kind: ClassVar[str] = "Network"  # as files name it
-    stack: Stack
+    _kind: ClassVar[str] = "Network"  # as files name it
+    _stack: Stack
     placement: Placement
     params: Params
     state: Params
@@ -51,34 +51,34 @@ class BaseNetwork:
         rng = np.random.default_rng(seed_or_none(seed))
         count = sum(math.prod(shape) for shape in definition.shapes.values())
         bits = int(placement.xp.finfo(placement.dtype).bits)
-        placement.refuse_too_large(count * bits // 8, f"a net of layer_sizes {definition.widths}")
-        self.stack, self.placement = Stack(definition), placement
-        self.params = {key: self.placed(values) for key, values in definition.first(rng).items()}
-        self.state = {key: self.placed(v) for key, v in definition.first_state().items()}
+        placement._refuse_too_large(count * bits // 8, f"a net of layer_sizes {definition.widths}")
+        self._stack, self.placement = Stack(definition), placement
+        self.params = {key: self._placed(values) for key, values in definition.first(rng).items()}
+        self.state = {key: self._placed(v) for key, v in definition.first_state().items()}
 
     @classmethod
-    def of(cls, definition: Definition, placement: Placement, arrays: dict[str, Host]) -> Self:
+    def _of(cls, definition: Definition, placement: Placement, arrays: dict[str, Host]) -> Self:
         """Return a net of these parts, parameters and state in one dict; nothing is drawn."""
         net = cls.__new__(cls)
-        net.stack, net.placement = Stack(definition), placement
-        net.params = {key: net.placed(arrays[key]) for key in definition.shapes}
-        net.state = {key: net.placed(arrays[key]) for key in definition.state_shapes}
+        net._stack, net.placement = Stack(definition), placement
+        net.params = {key: net._placed(arrays[key]) for key in definition.shapes}
+        net.state = {key: net._placed(arrays[key]) for key in definition.state_shapes}
         return net
 
     @property
-    def definition(self) -> Definition:
+    def _definition(self) -> Definition:
         """What the net is, apart from its parameters and their place."""
-        return self.stack.definition
+        return self._stack.definition
 
     @property
     def output(self) -> Output:
         """The row of ``OUTPUTS`` that turns logits into predictions and a loss."""
-        return self.definition.output
+        return self._definition.output
 
     @property
     def l2(self) -> float:
         """The weight of the L2 term."""
-        return self.definition.l2
+        return self._definition.l2
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -87,7 +87,7 @@ class BaseNetwork:
 
     @class_names.setter
     def class_names(self, names: Iterable[str] | None) -> None:
-        self._class_names = checked_names(names, self.definition.widths[-1])
+        self._class_names = checked_names(names, self._definition.widths[-1])
 
     @property
     def data(self) -> dict[str, Any] | None:
@@ -103,9 +103,9 @@ class BaseNetwork:
         self._data = checked_data(described)
 
     @property
-    def batch(self) -> Batch:
+    def _batch(self) -> Batch:
         """What the net asks of x and t."""
-        return Batch(self.definition, self.placement)
+        return Batch(self._definition, self.placement)
 
     def to(self, xp: Any = None, device: Any = None, dtype: Any = None) -> Self:
         """Copy the net to another library, device or dtype.
@@ -140,11 +140,11 @@ class BaseNetwork:
             here.device if xp is None and device is None else device,
             here.dtype_name if dtype is None else dtype,
         )
-        net.params = {key: net.placed(here.to_host(p)) for key, p in self.params.items()}
-        net.state = {key: net.placed(here.to_host(s)) for key, s in self.state.items()}
+        net.params = {key: net._placed(here.to_host(p)) for key, p in self.params.items()}
+        net.state = {key: net._placed(here.to_host(s)) for key, s in self.state.items()}
         return net
 
-    def with_l2(self, l2: float) -> Self:
+    def _with_l2(self, l2: float) -> Self:
         """Return this net with another L2 term; the two share their parameters.
 
         Parameters
@@ -161,12 +161,12 @@ class BaseNetwork:
         --------
         >>> import xpnet
         >>> net = xpnet.MLP([4, 3], seed=0)
-        >>> other = net.with_l2(0.5)
+        >>> other = net._with_l2(0.5)
         >>> other.l2, other.params is net.params
         (0.5, True)
         """
         net = copy.copy(self)
-        net.stack = Stack(self.definition.with_l2(l2))
+        net._stack = Stack(self._definition.with_l2(l2))
         return net
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -205,20 +205,20 @@ class BaseNetwork:
         """
         everything = {**self.params, **self.state}
         arrays = {key: self.placement.to_host(p) for key, p in everything.items()}
-        wrong = wrong_params(arrays, self.definition, self.placement.dtype_name)
+        wrong = wrong_params(arrays, self._definition, self.placement.dtype_name)
         if wrong:
             raise ValueError(f"params {wrong}")
-        self.definition.refuse_own_layers()
-        save_arrays(path, arrays, self.description())
+        self._definition.refuse_own_layers()
+        save_arrays(path, arrays, self._description())
 
-    def description(self) -> dict[str, Any]:
+    def _description(self) -> dict[str, Any]:
         """Return what the net is, as plain Python objects: all but the parameters' values."""
         here = {"dtype": self.placement.dtype_name, "xpnet": __version__}
         own = {"class_names": self.class_names and list(self.class_names), "data": self.data}
         own = {name: value for name, value in own.items() if value is not None}
-        return {"kind": "model", "class": self.kind, **self.definition.describe(), **own, **here}
+        return {"kind": "model", "class": self._kind, **self._definition.describe(), **own, **here}
 
-    def placed(self, values: Host) -> Array:
+    def _placed(self, values: Host) -> Array:
         """Move a parameter here, the weights that lead to one unit side by side in memory.
 
         Libraries are fastest so: z @ W and (d.T @ z).T both run along the inputs, the many.
@@ -226,7 +226,7 @@ class BaseNetwork:
         floats = self.placement.floats
         return floats(values.T).T if values.ndim == 2 else floats(values)
 
-    def masks(self, kept: Array, scale: Any) -> list[Array]:
+    def _masks(self, kept: Array, scale: Any) -> list[Array]:
         """Return the masks of dropout, from the numbers that are kept, (n, all of them), bool.
 
         A mask is `scale` where a number is kept, and 0 where it is not; one for each of the
@@ -234,20 +234,20 @@ class BaseNetwork:
         """
         factors = self.placement.xp.astype(kept, self.placement.dtype)
         factors *= scale
-        ends = itertools.pairwise([0, *itertools.accumulate(self.definition.dropped)])
+        ends = itertools.pairwise([0, *itertools.accumulate(self._definition.dropped)])
         masks = [factors[:, start:end] for start, end in ends]
-        for i, layer in enumerate(self.definition.droppers):
-            shape = self.definition.outputs[layer + 1]
+        for i, layer in enumerate(self._definition.droppers):
+            shape = self._definition.outputs[layer + 1]
             if len(shape) > 1:
                 masks[i] = self.placement.xp.reshape(masks[i], (-1, *shape))
         return masks
 
     def __repr__(self) -> str:
         here = self.placement
-        count = sum(math.prod(shape) for shape in self.definition.shapes.values())
+        count = sum(math.prod(shape) for shape in self._definition.shapes.values())
         l2 = f", l2={self.l2:g}" if self.l2 else ""
         return (
-            f"<{type(self).__name__} {self.definition}{l2}: {count:,} parameters, "
+            f"<{type(self).__name__} {self._definition}{l2}: {count:,} parameters, "
             f"{here.dtype_name}, {here.backend.name} on {here.device}>"
         )
 

@@ -52,7 +52,7 @@ class Batch:
         Class indices become one-hot rows where these are small: a step then gathers its rows
         and need not make them.
         """
-        with self.placement.quietly():
+        with self.placement._quietly():
             x = self.checked_input(x, read=True)
             t = self.checked_target(t, x.shape[0], read=True)
             small = x.shape[0] * self.outputs * item_bytes(x) <= ROWS_BYTES
@@ -60,10 +60,10 @@ class Batch:
 
     def checked_input(self, x: Array, *, read: bool = False) -> Array:
         """Return `x` in the net's dtype, or raise; `read` looks at the values on any device."""
-        self.placement.check(x, "x")
+        self.placement._check(x, "x")
         self.refuse_input(x.dtype, tuple(x.shape))
         xp = self.placement.xp
-        if (read or self.placement.readable(x)) and not all_finite(xp, x, self.placement.dtype):
+        if (read or self.placement._readable(x)) and not all_finite(xp, x, self.placement.dtype):
             raise ValueError(
                 "x has values that are not finite (NaN or infinity), or not as "
                 f"{self.placement.dtype_name}"
@@ -110,9 +110,9 @@ class Batch:
         Values are looked at where that does not wait for a device, or where `read` says so;
         otherwise rows that are no target become NaN.
         """
-        self.placement.check(t, "t")
+        self.placement._check(t, "t")
         xp, out, outputs = self.placement.xp, self.definition.output, self.outputs
-        read = read or self.placement.readable(t)
+        read = read or self.placement._readable(t)
         indices = self.holds_indices(t.dtype, tuple(t.shape), n)
         if t.ndim == 1 and not indices:
             t = xp.reshape(t, (-1, 1))
@@ -145,7 +145,7 @@ class Batch:
     def checked_weights(self, weights: Array, n: int) -> Array:
         """Return weights of n rows in the net's dtype, or raise; waits to read the values."""
         name = "sample_weight"
-        self.placement.check(weights, name)
+        self.placement._check(weights, name)
         xp = self.placement.xp
         if tuple(weights.shape) != (n,):
             raise ValueError(f"{name} must have shape ({n},), not {tuple(weights.shape)}")

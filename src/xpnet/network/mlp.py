@@ -68,7 +68,7 @@ class MLP(Network):
     (2, 3)
     """
 
-    kind: ClassVar[str] = "MLP"
+    _kind: ClassVar[str] = "MLP"
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class MLP(Network):
     @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Inputs, hidden layers, outputs."""
-        return tuple(self.definition.widths)
+        return tuple(self._definition.widths)
 
     @property
     def depth(self) -> int:
@@ -99,14 +99,14 @@ class MLP(Network):
     @property
     def activation(self) -> Activation:
         """The activation of the hidden layers."""
-        activation = self.definition.activation
+        activation = self._definition.activation
         assert activation is not None
         return activation
 
     @property
     def weight_init(self) -> str | float:
         """How the weights began."""
-        return self.definition.weight_init
+        return self._definition.weight_init
 
 
 class TwoLayerNet(MLP):
@@ -129,7 +129,7 @@ class TwoLayerNet(MLP):
     ((784, 100), (10,))
     """
 
-    kind: ClassVar[str] = "TwoLayerNet"
+    _kind: ClassVar[str] = "TwoLayerNet"
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class TwoLayerNet(MLP):
         )
 
 
-CLASSES: dict[str, type[Network]] = {kind.kind: kind for kind in (TwoLayerNet, MLP, Network)}
+CLASSES: dict[str, type[Network]] = {kind._kind: kind for kind in (TwoLayerNet, MLP, Network)}
 
 
 def load(
@@ -226,6 +226,6 @@ def load(
     if activation is not None and activation.name not in names:
         were = " and ".join(map(repr, names))
         raise ValueError(f"activation is {activation.name!r}; {path} was saved with {were}")
-    net = kind.of(definition, place(xp, device, dtype), arrays)
+    net = kind._of(definition, place(xp, device, dtype), arrays)
     net.class_names, net.data = classes, data
     return net

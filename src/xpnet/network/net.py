@@ -33,7 +33,7 @@ def _quietly(method: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         net: Network = args[0]  # type: ignore[assignment]
-        with net.placement.quietly():
+        with net.placement._quietly():
             return method(*args, **kwargs)
 
     return call
@@ -117,7 +117,7 @@ class Network(BaseNetwork):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one row of x."""
-        return self.definition.input_shape
+        return self._definition.input_shape
 
     @_quietly
     def predict(self, x: Array) -> Array:
@@ -144,7 +144,7 @@ class Network(BaseNetwork):
         >>> xpnet.MLP([2, 2], weight_init=0.0).predict(np.zeros((1, 2), dtype=np.float32))
         array([[0.5, 0.5]], dtype=float32)
         """
-        return self.output.link(self._logits(self.batch.checked_input(x)))
+        return self.output.link(self._logits(self._batch.checked_input(x)))
 
     def classify(self, x: Array) -> Array:
         """Classes: of each row the one with the largest output.
@@ -226,11 +226,11 @@ class Network(BaseNetwork):
         0.693147
         """
         learns = bool(self.state) and switch(training, "training")
-        x, target = self.batch.checked(x, t, training=learns)
+        x, target = self._batch.checked(x, t, training=learns)
         if learns:  # the statistics are those of all rows: no pieces
-            return self.stack.loss(self.params, x, target)
+            return self._stack.loss(self.params, x, target)
         value, _ = self.output.loss(self._logits(x), target)
-        return self.stack.with_l2(value, self.params)
+        return self._stack.with_l2(value, self.params)
 
     @_quietly
     def accuracy(self, x: Array, t: Array) -> Array:
@@ -264,7 +264,7 @@ class Network(BaseNetwork):
         """
         if self.output.correct is None:
             raise ValueError(f"output '{self.output.name}' predicts values: there is no accuracy")
-        x, target = self.batch.checked(x, t)
+        x, target = self._batch.checked(x, t)
         return self._share_right(self._logits(x), target)
 
     def _share_right(self, logits: Array, target: Array) -> Array:
@@ -331,8 +331,8 @@ class Network(BaseNetwork):
         >>> sorted(gradient)
         ['W1', 'b1']
         """
-        x, target = self.batch.checked(x, t, training=True)
-        return self.backpropagate(self.params, x, target)
+        x, target = self._batch.checked(x, t, training=True)
+        return self._backpropagate(self.params, x, target)
 
     @_quietly
     def numerical_gradient(
@@ -382,21 +382,21 @@ class Network(BaseNetwork):
         >>> net.numerical_gradient(np.ones((1, 2)), np.asarray([1]))["b1"].round(6)
         array([ 0.5, -0.5])
         """
-        x, target = self.batch.checked(x, t, training=True)
+        x, target = self._batch.checked(x, t, training=True)
         if step is not None:
             step = finite_number(step, "step", minimum=0.0, exclusive=True)
         known({"structured": None, "elementwise": None}, method, "method")
         if method == "elementwise":
-            loss = self.stack.loss_from(self.params, x, target)
+            loss = self._stack.loss_from(self.params, x, target)
             return numerical.differenced(loss, self.params, step)
-        parts, point = self.stack.parts(self.params, x, target)
+        parts, point = self._stack.parts(self.params, x, target)
         found: Params = {}
         for keys, loss in parts:
             own: Params = {key: self.params[key] for key in keys}
             own = numerical.differenced(loss, own, step)
             found |= own
         if point is not None:
-            found |= self.stack.differences(point, step, self.placement.to_host)
+            found |= self._stack.differences(point, step, self.placement.to_host)
         return {key: found[key] for key in self.params}
 
     @_quietly
@@ -444,15 +444,15 @@ class Network(BaseNetwork):
         >>> net.check_gradient(x, t, gradient=wrong).causes
         ('W1, b1, W2, b2: the wrong sign',)
         """
-        x, target = self.batch.checked(x, t, training=True)
+        x, target = self._batch.checked(x, t, training=True)
         if gradient is None:
-            _, gradient = self.backpropagate(self.params, x, target)
+            _, gradient = self._backpropagate(self.params, x, target)
         given_leaves(gradient, self.params, Argument(self.params))  # refused as a whole
-        parts, point = self.stack.parts(self.params, x, target, plain=directions is not None)
+        parts, point = self._stack.parts(self.params, x, target, plain=directions is not None)
         reports, eps = [], epsilon(x)
         for keys, loss in parts:
             size = float(self.placement.to_host(loss({})))
-            for key, atol in self.stack.tolerances(keys, size, eps):
+            for key, atol in self._stack.tolerances(keys, size, eps):
                 pair = ({key: tree[key]} for tree in (gradient, self.params))
                 # A few entries take no longer than some directions.
                 small = directions is None or math.prod(self.params[key].shape) <= 20 * directions
@@ -465,25 +465,25 @@ class Network(BaseNetwork):
 
     # --- the arithmetic, unchecked -----------------------------------------------------------
 
-    def backpropagate(
+    def _backpropagate(
         self, params: Params, x: Array, target: Array, scale: Any = None,
         weights: Array | None = None, masks: Sequence[Array] | None = None,
         state: Params | None = None,
     ) -> tuple[Array, Params]:  # fmt: skip
         """Return loss and gradient at `params`; see ``Stack.backpropagate``. Checks nothing."""
-        return self.stack.backpropagate(params, x, target, scale, weights, masks, state)
+        return self._stack.backpropagate(params, x, target, scale, weights, masks, state)
 
-    def differentiate(
+    def _differentiate(
         self, params: Params, x: Array, target: Array, scale: Any = None
     ) -> tuple[Array, Params]:
         """Return what `backpropagate` does, by central differences. Checks nothing."""
-        return self.stack.differentiate(params, x, target, scale)
+        return self._stack.differentiate(params, x, target, scale)
 
     def _logits(self, x: Array) -> Array:
         """Logits of any number of rows, in pieces that bound the memory of the hidden layers."""
-        rows = max(1, CHUNK_BYTES // (item_bytes(x) * sum(self.definition.widths[1:])))
+        rows = max(1, CHUNK_BYTES // (item_bytes(x) * sum(self._definition.widths[1:])))
         starts = range(0, x.shape[0], rows)
-        stack, params, state = self.stack, self.params, self.state
+        stack, params, state = self._stack, self.params, self.state
         ends = (min(i + rows, x.shape[0]) for i in starts)
         pieces = [
             stack.predict(params, state, x[i:end, ...]) for i, end in zip(starts, ends, strict=True)

@@ -46,7 +46,7 @@ class NetLike(Protocol):
         """Return the output for each row of x."""
 
     @property
-    def batch(self) -> BatchLike:
+    def _batch(self) -> BatchLike:
         """What the net asks of x and t."""
 
 
@@ -399,7 +399,7 @@ def _class_names(net: NetLike, names: Sequence[str] | None) -> list[str]:
             f"the net must have output 'softmax', whose predictions are classes, not "
             f"{net.output.name!r}"
         )
-    classes = net.batch.outputs
+    classes = net._batch.outputs
     names = getattr(net, "class_names", None) if names is None else names
     if names is None:
         return [str(i) for i in range(classes)]
@@ -412,7 +412,7 @@ def _predicted(net: NetLike, x: Array, t: Array) -> tuple[np.ndarray, np.ndarray
     """Return true class, predicted class and its probability of each row, on the host."""
     to_host = net.placement.to_host
     probabilities = to_host(net.predict(x))
-    true = to_host(net.batch.checked_target(t, len(probabilities), read=True))
+    true = to_host(net._batch.checked_target(t, len(probabilities), read=True))
     true = true.argmax(axis=1) if true.ndim == 2 else true
     predicted = probabilities.argmax(axis=1)
     return true, predicted, probabilities[np.arange(len(predicted)), predicted]

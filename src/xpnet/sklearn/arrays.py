@@ -115,9 +115,9 @@ class Rows:
         """Return some of the rows, by their numbers."""
         there = self.here.asarray(numbers)
         sparse = isinstance(self.x, SparseRows)
-        x = self.x.take(numbers) if sparse else self.here.take(self.x, there)
+        x = self.x.take(numbers) if sparse else self.here._take(self.x, there)
         weights = None if self.weights is None else self.weights[numbers]
-        return Rows(self.here, x, self.here.take(self.t, there), weights)
+        return Rows(self.here, x, self.here._take(self.t, there), weights)
 
     def refuse_weightless(self, what: str) -> None:
         """Raise where no row has a weight above 0: a mean over them would be none."""

@@ -308,7 +308,7 @@ class BaseMLP(BaseEstimator, abc.ABC):
         if "net_" in state:
             net, here = self.net_, self.net_.placement
             state["net_"] = {
-                **net.definition.describe(), "params": mapped(on_host, net.params),
+                **net._definition.describe(), "params": mapped(on_host, net.params),
                 "xp": here.backend.name, "device": here.device_info().id, "dtype": here.dtype_name,
             }  # fmt: skip
             epochs = state["_epochs"] = copy.copy(self._epochs)
@@ -331,11 +331,11 @@ class BaseMLP(BaseEstimator, abc.ABC):
                 )  # fmt: skip
                 here = place(dtype=saved["dtype"])
                 state["_fitted_on_numpy"] = True
-            net = MLP.of(of_description(saved, None), here, saved["params"])
+            net = MLP._of(of_description(saved, None), here, saved["params"])
             self._set_net(net)
             optimizer = state["_epochs"].optimizer
             if "slots" in optimizer:
-                optimizer["slots"] = mapped(net.placed, optimizer["slots"])
+                optimizer["slots"] = mapped(net._placed, optimizer["slots"])
             if "classes_" in state:
                 # Version 0.1 had the labels in `classes_` alone.
                 labels = Labels(state["classes_"], state.pop("_multilabel", False))
@@ -366,8 +366,8 @@ class BaseMLP(BaseEstimator, abc.ABC):
 
 def of_logits(net: MLP) -> MLP:
     """Return a net with the same parameters, whose predictions are the logits."""
-    is_, net = net.definition, copy.copy(net)
-    net.stack = Stack(Definition(is_.layers, is_.input_shape, "identity", 0.0, is_.activation))
+    is_, net = net._definition, copy.copy(net)
+    net._stack = Stack(Definition(is_.layers, is_.input_shape, "identity", 0.0, is_.activation))
     return net
 
 
@@ -391,11 +391,11 @@ def checked_parameters(net: MLP, letter: str, values: Any) -> dict[str, Array]:
     """Return the weights, or biases, of all layers, where the net is; or raise."""
     name = {"W": "coefs_", "b": "intercepts_"}[letter]
     arrays = [np.asarray(on_host(value)) for value in values]
-    shapes = [net.definition.shapes[f"{letter}{i}"] for i in range(1, net.depth + 1)]
+    shapes = [net._definition.shapes[f"{letter}{i}"] for i in range(1, net.depth + 1)]
     came = [array.shape for array in arrays]
     if came != shapes or any(array.dtype.kind not in "biuf" for array in arrays):
         raise ValueError(f"{name} must be arrays of numbers of the shapes {shapes}, not {came}")
-    return {f"{letter}{i}": net.placed(array) for i, array in enumerate(arrays, 1)}
+    return {f"{letter}{i}": net._placed(array) for i, array in enumerate(arrays, 1)}
 
 
 def new_net(sizes: tuple[int, ...], activation: str, output: str, here: Placement, rng: Any) -> MLP:
@@ -410,8 +410,8 @@ def new_net(sizes: tuple[int, ...], activation: str, output: str, here: Placemen
         xp=here.xp, device=here.device, dtype=here.dtype,
     )  # fmt: skip
     factor = 2.0 if activation == "logistic" else 6.0
-    for key, shape in net.definition.shapes.items():
+    for key, shape in net._definition.shapes.items():
         if len(shape) == 2:  # the bound of a layer's weights is that of its biases, which follow
             bound = math.sqrt(factor / sum(shape))
-        net.params[key] = net.placed(rng.uniform(-bound, bound, shape))
+        net.params[key] = net._placed(rng.uniform(-bound, bound, shape))
     return net

@@ -86,9 +86,9 @@ class Epochs:
         steps, batch_size = steps_and_batch_size(model.batch_size, len(rows))
         # Their alpha / 2 Σw² is of a batch's sum of losses, ours of its mean.
         mean_weight = 1.0 if rows.weights is None else float(np.mean(rows.weights))
-        net = model.net_ = model.net_.with_l2(float(model.alpha) / (batch_size * mean_weight))
+        net = model.net_ = model.net_._with_l2(float(model.alpha) / (batch_size * mean_weight))
         self._estimator, self._rows, self._steps, self._score = model, len(rows), steps, score
-        self._best: Params = {} if score is None else mapped(rows.here.copy, net.params)
+        self._best: Params = {} if score is None else mapped(rows.here._copy, net.params)
         self.done, self.converged = 0, False
         try:
             model.history_ = self._run(rows, batch_size, 1 if incremental else model.max_iter, rng)
@@ -204,7 +204,7 @@ class Epochs:
                 print(f"Validation score: {score:f}")
             better = not score < self.best_score + e.tol
             if score > self.best_score:
-                self.best_score, self._best = score, mapped(net.placement.copy, net.params)
+                self.best_score, self._best = score, mapped(net.placement._copy, net.params)
         self.since = 0 if better else self.since + 1
         if e.solver == "sgd" and e.learning_rate == "invscaling":
             self.rate = e.learning_rate_init / (self.samples + 1) ** e.power_t
@@ -264,12 +264,12 @@ def minimize(model: Any, rows: Rows) -> None:
     """Minimise an estimator's loss of all rows by SciPy's L-BFGS-B, on the host in float64."""
     here, weights = rows.here, rows.weights
     total = len(rows) if weights is None else float(np.sum(weights))
-    net = model.net_ = model.net_.with_l2(float(model.alpha) / total)
+    net = model.net_ = model.net_._with_l2(float(model.alpha) / total)
     whole = Whole(net, rows)
 
     def loss_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
         _set_parameters(net, vector)
-        with here.quietly():
+        with here._quietly():
             loss, gradient = whole.loss_and_gradient()
         return loss, _vector(net, gradient)
 
@@ -312,12 +312,12 @@ class Whole:
     def __init__(self, net: Network, rows: Rows) -> None:
         self._net, self._x, n = net, rows.x, len(rows)
         w = None if rows.weights is None else rows.here.floats(rows.weights)
-        self._weights = None if w is None else net.batch.checked_weights(w, n)
+        self._weights = None if w is None else net._batch.checked_weights(w, n)
         if isinstance(rows.x, SparseRows):
-            self._target = net.batch.target_rows(net.batch.checked_target(rows.t, n, read=True))
+            self._target = net._batch.target_rows(net._batch.checked_target(rows.t, n, read=True))
         else:
-            self._x, t = net.batch.checked_data(rows.x, rows.t)
-            self._target = net.batch.target_rows(t)
+            self._x, t = net._batch.checked_data(rows.x, rows.t)
+            self._target = net._batch.target_rows(t)
         self._shares = rows.weights if rows.weights is not None else np.ones(n)
 
     def loss_and_gradient(self) -> tuple[float, Params]:
@@ -325,7 +325,7 @@ class Whole:
         net, target, w = self._net, self._target, self._weights
         to_host = net.placement.to_host
         if not isinstance(self._x, SparseRows):
-            loss, gradient = net.backpropagate(net.params, self._x, target, None, w)
+            loss, gradient = net._backpropagate(net.params, self._x, target, None, w)
             return float(to_host(loss)), gradient
         compute, total = narrowed(net), float(self._shares.sum())
         whole: Params = {}
@@ -351,4 +351,4 @@ def _set_parameters(net: Network, vector: np.ndarray) -> None:
     end = 0
     for key, p in net.params.items():
         start, end = end, end + math.prod(p.shape)
-        net.params[key] = net.placed(vector[start:end].reshape(tuple(p.shape)))
+        net.params[key] = net._placed(vector[start:end].reshape(tuple(p.shape)))

@@ -73,7 +73,7 @@ class ProgressBar:
         ended = progress.step >= progress.steps
         due = progress.step // every > before // every or ended
         if due and not progress.history.validation_steps:
-            loss = progress.history.mean_loss(self._shown, progress.step)
+            loss = progress.history._mean_loss(self._shown, progress.step)
             self._shown = progress.step
             self.print(_line(progress, loss))
 

@@ -116,7 +116,7 @@ class EarlyStopping:
         self.without_improvement, self._seen = int(state["since"]), int(state["seen"])
         if self.restore_best and self._run is not None:
             self._best_step = state.get("best_step")
-            self._kept = mapped(self._run[0].placed, state.get("kept", {}))
+            self._kept = mapped(self._run[0]._placed, state.get("kept", {}))
 
     def __call__(self, progress: Progress) -> bool:
         """Return True where training should stop."""
@@ -141,7 +141,7 @@ class EarlyStopping:
         for name, tree in (("params", net.params), ("state", net.state)):
             kept = self._kept.setdefault(name, {})
             for key, array in tree.items():
-                kept[key] = net.placement.copy(array, kept.get(key))
+                kept[key] = net.placement._copy(array, kept.get(key))
 
     def close(self) -> None:
         """Give the net its best parameters back."""
@@ -202,7 +202,7 @@ class Log:
             return
         for step in range(before + 1, progress.step + 1):
             if step % self._every == 0:
-                loss = history.mean_loss(step - self._every, step)
+                loss = history._mean_loss(step - self._every, step)
                 self._write(f"step {step}: loss {loss:.4f}")
 
 
@@ -214,7 +214,7 @@ def every_of(every: Any, name: str = "every") -> int | str:
 def new_epochs(progress: Progress) -> list[Epoch]:
     """Return the looks at the validation set that this block has ended with: one or none."""
     history = progress.history
-    return [history.epoch(-1)] if history.validation_steps[-1:] == [progress.step] else []
+    return [history._epoch(-1)] if history.validation_steps[-1:] == [progress.step] else []
 
 
 def epoch_line(epoch: Epoch) -> str:

@@ -267,7 +267,7 @@ class Resumable:
         `position` is that in the batch order: what is read ahead of the step has not been used.
         """
         arrays = mapped(self.net.placement.to_host, flat(self.tree))
-        arrays |= flat(self.history.state(), "history/")
+        arrays |= flat(self.history._state(), "history/")
         callbacks = [callback.state() for callback in self.callbacks]
         for i, remembered in enumerate(callbacks):
             arrays |= _taken_out(remembered, f"callbacks/{i}/")
@@ -335,14 +335,14 @@ class Resumable:
                 f"{len(self.callbacks)} of those given have one"
             )
         looks = {key.removeprefix("history/"): array for key, array in arrays.items()}
-        self.history.restore(losses, looks)
+        self.history._restore(losses, looks)
         if saved["stopped"] is not None:
             self.history.reason = Reason("callback", saved["stopped"])
         self.order.restore(saved["order"])
         for i, callback in enumerate(self.callbacks):
             callback.restore(_put_back(saved["callbacks"][i], arrays, f"callbacks/{i}/"))
         for path, holder, key in places(self.tree):
-            holder[key] = self.net.placed(arrays[path])
+            holder[key] = self.net._placed(arrays[path])
 
     def _warn_of_another_place(self, was: dict[str, Any]) -> None:
         here = self.history.environment.get

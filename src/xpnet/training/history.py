@@ -140,16 +140,16 @@ class History:
         training rows is not among them: a step computes none, and measuring it would take a pass
         over the rows, as `net.accuracy` does.
         """
-        return [self.epoch(i) for i in range(len(self.validation_steps))]
+        return [self._epoch(i) for i in range(len(self.validation_steps))]
 
-    def epoch(self, i: int) -> Epoch:
+    def _epoch(self, i: int) -> Epoch:
         """Return one of `epochs`."""
         i %= len(self.validation_steps)
         start, step = self.validation_steps[i - 1] if i else 0, self.validation_steps[i]
-        loss = self.mean_loss(start, step)
+        loss = self._mean_loss(start, step)
         return Epoch(step, loss, self.validation_loss[i], self.validation_accuracy[i])
 
-    def mean_loss(self, start: int, stop: int) -> float:
+    def _mean_loss(self, start: int, stop: int) -> float:
         """Return the mean loss of the steps after `start` up to `stop`."""
         return float(np.mean(self.loss[start:stop]))
 
@@ -167,7 +167,7 @@ class History:
         first, last = map(_number, risen)
         return f"the loss ended at {last}, above {first} at the beginning (both smoothed)"
 
-    def reserve(self, steps: int) -> None:
+    def _reserve(self, steps: int) -> None:
         """Take the memory for the losses of so many steps now, up to a few million."""
         more = min(steps, RESERVED) - len(self._losses)
         if more > 0:
@@ -185,24 +185,24 @@ class History:
         self.block_steps.append(self.steps)
         self.block_seconds.append(seconds)
 
-    def truncate(self, steps: int) -> None:
+    def _truncate(self, steps: int) -> None:
         """Forget what came after `steps`."""
         self.steps = steps
         whole = sum(end <= steps for end in self.block_steps)
         del self.block_steps[whole:], self.block_seconds[whole:]
 
-    def validate(self, loss: float, accuracy: float | None) -> None:
+    def _validate(self, loss: float, accuracy: float | None) -> None:
         """Record a look at the validation set, after the steps so far."""
         self.validation_steps.append(self.steps)
         self.validation_loss.append(loss)
         self.validation_accuracy.append(accuracy)
 
-    def state(self) -> dict[str, np.ndarray]:
+    def _state(self) -> dict[str, np.ndarray]:
         """Return all but the losses that steps and looks have recorded, as arrays."""
         names = ("seconds", *RECORDS)
         return {name: np.asarray(getattr(self, name), dtype=np.float64) for name in names}
 
-    def restore(self, loss: np.ndarray, state: dict[str, np.ndarray]) -> None:
+    def _restore(self, loss: np.ndarray, state: dict[str, np.ndarray]) -> None:
         """Take over losses, and what `state` has returned."""
         self.steps = 0
         self.extend(loss, float(state["seconds"]))
@@ -241,9 +241,9 @@ class History:
         time a step     250.000 ms
         device          unknown device
         """
-        return "\n".join(f"{name:<16}{value}" for name, value in self.rows())
+        return "\n".join(f"{name:<16}{value}" for name, value in self._rows())
 
-    def rows(self) -> list[tuple[str, str]]:
+    def _rows(self) -> list[tuple[str, str]]:
         """The lines of the summary, as (name, value)."""
         rows = [("steps", f"{self.steps:,}")]
         if self.steps:
@@ -342,7 +342,7 @@ class History:
         return figure
 
     def _repr_html_(self) -> str:
-        return table(self.rows())
+        return table(self._rows())
 
     def __repr__(self) -> str:
         if not self.steps:

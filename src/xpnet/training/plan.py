@@ -31,7 +31,7 @@ Callback = Callable[[Any], Any]
 BLOCK_STEPS = 100
 BLOCK_OPERATIONS = 2e10
 
-GRADIENTS = {"backprop": "backpropagate", "numerical": "differentiate"}
+GRADIENTS = {"backprop": "_backpropagate", "numerical": "_differentiate"}
 
 # The batch of a run that is given none, where there are so many rows.
 BATCH_SIZE = 100
@@ -112,7 +112,7 @@ class Plan:
         put("learning_rate", _schedule_of(self.learning_rate, self.optimizer))
         checks.known(GRADIENTS, self.gradient, "gradient")
         if self.gradient == "numerical":
-            self.net.stack.refuse_unstructured("gradient='numerical'")
+            self.net._stack.refuse_unstructured("gradient='numerical'")
         if not callable(self.shuffle):
             checks.switch(self.shuffle, "shuffle")
         checks.switch(self.whole_epochs, "whole_epochs")
@@ -139,11 +139,11 @@ class Plan:
         put("batch_size", checks.positive_integer(self.batch_size, "batch_size"))
         if self.batch_size > n:
             raise ValueError(f"batch_size is {self.batch_size}, more than the {n} rows of x")
-        self.net.definition.refuse_rows(self.batch_size, "the batch_size makes a batch")
+        self.net._definition.refuse_rows(self.batch_size, "the batch_size makes a batch")
         put("total", _total_steps(steps, epochs, n, self.batch_size))
 
     def _refuse_combinations(self) -> None:
-        rated = any(self.net.definition.rates)
+        rated = any(self.net._definition.rates)
         if self.dropout and rated:
             raise ValueError("dropout is for nets without Dropout layers; this one has its own")
         asked = {"sample_weight": self.weighted, "dropout": self.dropout or rated}
@@ -199,7 +199,7 @@ class Plan:
         Of rows on disk nobody knows how large they are before they are read.
         """
         kinds = (Elementwise, BatchNorm)
-        first = next((a for a in self.net.definition.layers if isinstance(a, kinds)), None)
+        first = next((a for a in self.net._definition.layers if isinstance(a, kinds)), None)
         if not isinstance(first, Elementwise) or first.function.name not in FLAT:
             return
         if not isinstance(self.source, Resident):
@@ -217,7 +217,7 @@ class Plan:
 
     def masks(self) -> Masks | None:
         """Return the masks of dropout, None where nothing is dropped."""
-        definition = self.net.definition
+        definition = self.net._definition
         rates = np.repeat([self.dropout or r for r in definition.rates], definition.dropped)
         if not rates.any():
             return None
@@ -226,12 +226,12 @@ class Plan:
 
     def shifts(self) -> Shifts | None:
         """Return by how much images are moved, None where they are not."""
-        most = self.net.definition.shift
+        most = self.net._definition.shift
         return Shifts(self.batch_size, most, self.seed) if most else None
 
     def settings(self) -> dict[str, Any]:
         """Return what was asked for, as the history records it."""
-        described = self.net.definition.describe()
+        described = self.net._definition.describe()
         del described["own_activation"]
         return {
             **described, "dtype": self.net.placement.dtype_name,
@@ -301,8 +301,8 @@ class Watch:
 
 def default_block(net: Network, batch_size: int, gradient: str) -> int:
     """Return the steps of a block: many for small nets, so that large ones still answer."""
-    widths = net.definition.widths
-    weights = sum(math.prod(s) for s in net.definition.shapes.values() if len(s) > 1)
+    widths = net._definition.widths
+    weights = sum(math.prod(s) for s in net._definition.shapes.values() if len(s) > 1)
     operations = 6.0 * batch_size * weights
     if gradient == "numerical":
         # Each hidden unit is moved four times and what is behind it computed anew, most of it

@@ -118,7 +118,7 @@ class Session:
                 callback.begin(net, self.history, validated=plan.validation is not None)
         self._resumable = Resumable(net, slots, self._order, self.history, self._callbacks)
         self._group.begin(self._resumable, watch.checkpoint)
-        self.history.reserve(plan.total)
+        self.history._reserve(plan.total)
         self._share = self._group.share(plan.batch_size)
         self._weight = (self._share.stop - self._share.start) / plan.batch_size
         compute = plan.source.computed(getattr(net, GRADIENTS[plan.gradient]))
@@ -126,7 +126,7 @@ class Session:
             net, plan.optimizer, compute, plan.source,
             self._order.masks, self._group.reducer(net.params), self._weight,
         )  # fmt: skip
-        self._runner = net.placement.runner(
+        self._runner = net.placement._runner(
             step, self._resumable.tree, plan.source.data, recordable=not distributed
         )
         self._before: list[tuple[Params, Params]] = [(net.params, {}), (net.state, {})]
@@ -149,7 +149,7 @@ class Session:
         if plan.batch_size < group.size:
             raise ValueError(f"batch_size is {plan.batch_size}, less than the {group.size} ranks")
         least = plan.batch_size // group.size
-        plan.net.definition.refuse_rows(least, "the batch_size makes for a rank a batch")
+        plan.net._definition.refuse_rows(least, "the batch_size makes for a rank a batch")
         return group
 
     @contextmanager
@@ -199,7 +199,7 @@ class Session:
         lengths = [asked if callable(asked) else _to_multiple(asked)]
         lengths.append(lambda done: most - done % period % most)
         if self._order.masks is not None:
-            dropped = sum(plan.net.definition.dropped)
+            dropped = sum(plan.net._definition.dropped)
             lengths.append(_to_multiple(max(1, MASK_BYTES // (plan.batch_size * dropped))))
         wishes = [getattr(callback, "every", None) for callback in self._callbacks]
         if plan.validation is not None or "epoch" in wishes:
@@ -219,7 +219,7 @@ class Session:
         coefficients = self.plan.coefficients(self._steps_before + block.steps)
         for tree, before in self._before:
             for key, p in tree.items():
-                before[key] = net.placement.copy(p, before.get(key))
+                before[key] = net.placement._copy(p, before.get(key))
         losses = net.placement.to_host(self._runner(block.inputs, coefficients))
         self._group.average(net.state)
         return self._group.add_up(self._weight * losses)
@@ -233,7 +233,7 @@ class Session:
         self._record(losses)
         ended = history.steps == plan.total
         if plan.validation is not None and (ended or self._ends_epoch()):
-            history.validate(*measured(plan.net, *plan.validation))
+            history._validate(*measured(plan.net, *plan.validation))
         # Every callback sees what it asks for, also where an earlier one asks to stop.
         answers = [self._answer(callback, losses) for callback in self._callbacks]
         reason = None
@@ -290,7 +290,7 @@ class Session:
             tree.update(before)
         self._optimizer_state.clear()  # what the optimizer remembers is of no use either
         bad = done + int(np.flatnonzero(~np.isfinite(losses))[0])
-        history.truncate(bad + 1)
+        history._truncate(bad + 1)
         text = (
             f"the loss became {losses[bad - done]} at step {bad + 1}; the parameters are those "
             f"after step {done}. A smaller learning_rate may help"

@@ -96,7 +96,7 @@ class Staged:
     def __init__(self, net: Network, x: Any, t: Any, weights: Any = None) -> None:
         self._placement = net.placement
         # On the host: what it says about a batch is what the net would say on its device.
-        self._host = Batch(net.definition, place(dtype=net.placement.dtype_name))
+        self._host = Batch(net._definition, place(dtype=net.placement.dtype_name))
         for array, name in ((x, "x"), (t, "t")):
             refuse_other_rows(array, name)
         self._pixels = isinstance(x, RowsOnDisk) and x.dtype == np.uint8
@@ -108,7 +108,7 @@ class Staged:
             self._weights = self._host.checked_weights(weights, x.shape[0])
         floats = self._host.placement.dtype().itemsize
         read = sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in (x, t))
-        widths = net.definition.widths
+        widths = net._definition.widths
         self._row_bytes: int = read + floats * (widths[0] + widths[-1] + 1)
 
     def most_steps(self, batch_size: int) -> int:
@@ -183,10 +183,10 @@ def source_of(net: Network, x: Any, t: Any, weights: Any = None) -> Source:
         return Staged(net, x, t, weights)
     if isinstance(x, SparseRows):
         return Sparse(net, x, t, weights)
-    data: Arrays = net.batch.checked_data(x, t)
+    data: Arrays = net._batch.checked_data(x, t)
     if weights is not None:
-        data = (*data, net.batch.checked_weights(weights, data[0].shape[0]))
-    return Resident(net.placement.take, data)
+        data = (*data, net._batch.checked_weights(weights, data[0].shape[0]))
+    return Resident(net.placement._take, data)
 
 
 def divided(
@@ -240,7 +240,7 @@ def checked_validation(net: Network, validation: Any) -> tuple[Any, Any]:
         if on_disk(*validation):
             Staged(net, *validation)
             return validation
-        return net.batch.checked_data(*validation)
+        return net._batch.checked_data(*validation)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"validation: {error}") from None
@@ -248,7 +248,7 @@ def checked_validation(net: Network, validation: Any) -> tuple[Any, Any]:
 
 def evaluate(net: Network, x: Any, t: Any) -> tuple[float, float | None]:
     """Return loss and accuracy (None for values) as numbers, or raise; waits for the device."""
-    return measured(net, *((x, t) if on_disk(x, t) else net.batch.checked_data(x, t)))
+    return measured(net, *((x, t) if on_disk(x, t) else net._batch.checked_data(x, t)))
 
 
 def measured(net: Network, x: Any, t: Any) -> tuple[float, float | None]:
@@ -260,8 +260,8 @@ def measured(net: Network, x: Any, t: Any) -> tuple[float, float | None]:
         rights = [share * right for share, _, right in parts if right is not None]
         return mean, None if net.output.correct is None else math.fsum(rights)
     to_host = net.placement.to_host
-    with net.placement.quietly():
-        logits, target = net._logits(x), net.batch.target_rows(t)
-        loss = net.stack.with_l2(net.output.loss(logits, target)[0], net.params)
+    with net.placement._quietly():
+        logits, target = net._logits(x), net._batch.target_rows(t)
+        loss = net._stack.with_l2(net.output.loss(logits, target)[0], net.params)
         right = None if net.output.correct is None else net._share_right(logits, target)
     return float(to_host(loss)), None if right is None else float(to_host(right))

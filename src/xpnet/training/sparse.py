@@ -100,10 +100,10 @@ class Sparse:
 
     def __init__(self, net: Network, x: SparseRows, t: Array, weights: Array | None = None) -> None:
         self._net, self._x, n = net, x, x.shape[0]
-        t = net.batch.checked_target(t, n, read=True)
+        t = net._batch.checked_target(t, n, read=True)
         self.data: Arrays = (t,)
         if weights is not None:
-            self.data = (t, net.batch.checked_weights(weights, n))
+            self.data = (t, net._batch.checked_weights(weights, n))
         self._width = functools.cache(x.width)
 
     def most_steps(self, batch_size: int) -> int:
@@ -125,7 +125,7 @@ class Sparse:
     def batch(self, data: Arrays, inputs: Arrays) -> Arrays:
         """Return a batch, whose x are the parts of narrow rows, for `computed`."""
         rows, *x = inputs
-        return (tuple(x), *(self._net.placement.take(array, rows) for array in data))
+        return (tuple(x), *(self._net.placement._take(array, rows) for array in data))
 
     def computed(self, compute: Callable[..., Any]) -> Callable[..., Any]:
         """Return what computes loss and gradient from a batch, by backpropagation."""
@@ -138,8 +138,8 @@ def _stacked(parts: tuple[np.ndarray, ...]) -> np.ndarray:
 
 
 def narrowed(net: Network) -> Callable[..., tuple[Array, Params]]:
-    """Return `net.backpropagate` for the parts of narrow rows."""
-    plain = net.with_l2(0.0)
+    """Return `net._backpropagate` for the parts of narrow rows."""
+    plain = net._with_l2(0.0)
 
     def compute(
         params: Params, x: Arrays, target: Array, scale: Any = None,
@@ -147,13 +147,13 @@ def narrowed(net: Network) -> Callable[..., tuple[Array, Params]]:
     ) -> tuple[Array, Params]:  # fmt: skip
         values, *places = x
         few = params if not places else narrow(net, params, places[0])
-        loss, gradient = plain.backpropagate(few, values, target, scale, weights, **more)
+        loss, gradient = plain._backpropagate(few, values, target, scale, weights, **more)
         if places:
             xp, g = net.placement.xp, gradient["W1"].T
             # A gather: setting entries by their numbers is in no standard.
             g = xp.concat([xp.zeros_like(g[:, :1]), g], axis=1)
             gradient["W1"] = xp.take(g, places[1], axis=1).T
-        return net.stack.with_l2(loss, params), net.stack.add_l2(gradient, params, scale)
+        return net._stack.with_l2(loss, params), net._stack.add_l2(gradient, params, scale)
 
     return compute
 
@@ -184,11 +184,11 @@ def predicted(net: Network, x: SparseRows) -> Array:
     weights = np.ascontiguousarray(here.to_host(params["W1"])) if columns > units else None
     if weights is not None:
         params = {**params, "W1": here.floats(np.eye(units))}
-    widest = max(net.definition.widths[1:] if weights is not None else net.definition.widths)
+    widest = max(net._definition.widths[1:] if weights is not None else net._definition.widths)
     size = max(1, PIECE_BYTES // (8 * widest))
-    with here.quietly():
+    with here._quietly():
         for start in range(0, x.shape[0], size):
             part = x.matrix[start : start + size]
             rows = here.floats(part.toarray() if weights is None else part @ weights)
-            found.append(net.output.link(net.stack.predict(params, net.state, rows)))
+            found.append(net.output.link(net._stack.predict(params, net.state, rows)))
         return found[0] if len(found) == 1 else here.xp.concat(found, axis=0)

@@ -33,7 +33,7 @@ def make_step(
     with a `Shift`. Where each of several ranks computes a part of the batch, `weight` is
     the part's size, and `reduce` adds the gradients up.
     """
-    target_rows, shift = net.batch.target_rows, net.definition.shift
+    target_rows, shift = net._batch.target_rows, net._definition.shift
     scale_of_masks = None if masks is None else masks.scale
     if isinstance(scale_of_masks, np.ndarray):  # not one number, but one for each unit
         scale_of_masks = net.placement.floats(scale_of_masks)
@@ -46,7 +46,7 @@ def make_step(
             more["state"] = state["state"]
         if masks is not None:
             inputs, kept = inputs[:-1], inputs[-1]
-            more["masks"] = net.masks(kept, scale_of_masks)
+            more["masks"] = net._masks(kept, scale_of_masks)
         if shift:
             inputs, offsets = inputs[:-1], inputs[-1]
         x, t, *weights = source.batch(data, inputs)
