@@ -110,7 +110,7 @@ def test_train_writes_the_run_and_sums_it_up(run, tmp_path):
     )
     assert (code, errors) == (0, "")
     for name in (
-        "steps", "first loss", "last loss", "drop", "elapsed", "time a step", "test accuracy",
+        "steps", "first loss", "last loss", "decrease", "elapsed", "time per step", "test accuracy",
         "device",
     ):
         assert any(line.startswith(name) for line in output.splitlines()), name

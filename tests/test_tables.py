@@ -147,7 +147,7 @@ def test_what_is_missing_is_filled_or_refused(tmp_path):
     """A missing value that becomes a number nobody has written."""
     path = tmp_path / "holes.csv"
     path.write_text("a,b,c,t\n1,x,True,u\n3,x,True,v\n,y,False,u\n2,,,v\n")
-    with pytest.raises(xpnet.FileError, match=r"holes.csv: row 3, column 'a' is missing.*\(1 of"):
+    with pytest.raises(xpnet.FileError, match=r"column 'a' has no value in row 3.*\(1 missing"):
         xpnet.load_table(path)
     x, _, description = xpnet.load_table(path, fill="mean")
     np.testing.assert_allclose(x[2], [0.0, 0.0, 1.0, 0.0])  # the mean
@@ -155,7 +155,7 @@ def test_what_is_missing_is_filled_or_refused(tmp_path):
     path.write_text("a,b,c\n,,\n")
     np.testing.assert_allclose(description.load(path)[0], [[0.0, 1.0, 0.0, 1.0]])
     path.write_text("a,t\n1,u\n2,\n")
-    with pytest.raises(xpnet.FileError, match="row 2, column 't' is missing"):
+    with pytest.raises(xpnet.FileError, match="column 't' has no value in row 2"):
         xpnet.load_table(path, fill="mean")
 
 
@@ -169,7 +169,7 @@ NEW = {
     "too far": ("a,b,c\n1e300,x,True\n", "row 1, column 'a': 1e\\+300 is too far"),
     "no boolean": ("a,b,c\n1,x,maybe\n", "row 1, column 'c': 'maybe' is none of .*'True'"),
     "no class": ("a,b,c,t\n1,x,True,w\n", "row 1, column 't': 'w' is none of .* 'u', 'v'"),
-    "a hole": ("a,b,c\n1,,True\n", "row 1, column 'b' is missing"),
+    "a hole": ("a,b,c\n1,,True\n", "column 'b' has no value in row 1"),
 }  # fmt: skip
 
 

@@ -505,8 +505,8 @@ def test_summary_has_the_reference_s_lines(lib):
     _net, history = train(lib, steps=10)
     history.test_accuracy = 0.5
     text = history.summary()
-    for line in ("steps           10", "first loss", "last loss", "drop", "elapsed", "time a step",
-                 "test accuracy   50.00 %", "device"):
+    for line in ("steps           10", "first loss", "last loss", "decrease", "elapsed",
+                 "time per step", "test accuracy   50.00 %", "device"):
         assert line in text
     assert lib.kwargs["xp"] in history.device
     assert "10 steps" in repr(history)

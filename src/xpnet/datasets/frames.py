@@ -129,9 +129,9 @@ def refuse_missing(series: Any, path: str) -> None:
     rows = np.flatnonzero(missing_rows(series))
     if rows.size:
         raise FileError(
-            f"{path}: row {rows[0] + 1}, column {series.name!r} is missing, empty or a word such "
-            f"as NA ({rows.size:,} of its rows are): leave such rows out, or, where it is not the "
-            "target, train with fill='mean' (--fill mean)"
+            f"{path}: column {series.name!r} has no value in row {rows[0] + 1}: it is empty, or a "
+            f"word such as NA ({rows.size:,} missing in all). Leave such rows out, or, where it is "
+            "not the target, train with fill='mean' (--fill mean)"
         )
 
 

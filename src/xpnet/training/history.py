@@ -225,8 +225,8 @@ class History:
         Returns
         -------
         str
-            Steps, first and last loss (from 100 steps on, also smoothed), the drop, seconds,
-            milliseconds a step, accuracies, device, and the GPU's name where there is one.
+            Steps, first and last loss (from 100 steps on, also smoothed), the decrease, seconds,
+            milliseconds per step, accuracies, device, and the GPU's name where there is one.
 
         Examples
         --------
@@ -236,9 +236,9 @@ class History:
         steps           2
         first loss      2.0000
         last loss       1.0000
-        drop            1.0000 (50.0 %)
+        decrease        1.0000 (50.0 %)
         elapsed         0.50 s
-        time a step     250.000 ms
+        time per step   250.000 ms
         device          unknown device
         """
         return "\n".join(f"{name:<16}{value}" for name, value in self._rows())
@@ -252,12 +252,12 @@ class History:
             rows += [
                 ("first loss", _number(first)),
                 ("last loss", _number(last) + self._smoothed_last()),
-                ("drop", _number(first - last) + share),
+                ("decrease", _number(first - last) + share),
                 ("elapsed", f"{self.seconds:.2f} s"),
-                ("time a step", f"{1e3 * self.seconds / self.steps:.3f} ms"),
+                ("time per step", f"{1e3 * self.seconds / self.steps:.3f} ms"),
             ]
         if self.validation_accuracy and self.validation_accuracy[-1] is not None:
-            rows.append(("validation", f"{100 * self.validation_accuracy[-1]:.2f} % right"))
+            rows.append(("validation", f"{100 * self.validation_accuracy[-1]:.2f} % accuracy"))
         elif self.validation_loss:
             rows.append(("validation", f"loss {self.validation_loss[-1]:.4f}"))
         if self.test_accuracy is not None:
