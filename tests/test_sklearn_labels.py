@@ -141,7 +141,7 @@ SEVERAL = np.stack([Y == 1, Y == 2, X[:, 0] > 0], axis=1).astype(int)
         ([0.5, 1.5], ValueError, "Unknown label type"),
         ([0, 1], ValueError, r"classes not in `self.classes_`. `self.classes_` has \[0 1\]"),
         (["0", "1", "2"], ValueError, "classes not in `self.classes_`"),
-        (frozenset("ab"), TypeError, "classes must be a sequence, not a frozenset"),
+        (frozenset("a"), TypeError, "classes must be a sequence, not a frozenset"),
     ],
     ids=str,
 )
