@@ -18,6 +18,9 @@ ROUNDS = 12
 # Steps between the shortest and the one that was taken are this far apart.
 STRIDE = 8.0
 
+# How often a step is halved to find where noise begins.
+HALVINGS = 10
+
 
 def noise_along(lines: Lines, which: Host, h: Host) -> Host:
     """Measure the noise along lines, with a spacing of a quarter of a step.
@@ -27,6 +30,23 @@ def noise_along(lines: Lines, which: Host, h: Host) -> Host:
     values = [lines.sample(which, 0.25 * k * h)[0] for k in range(-4, 5)]
     # What is smooth drops out from the fifth difference on.
     return np.where(np.isfinite(values).all(axis=0), levels(values, 5), 0.0)
+
+
+def hidden_slope(lines: Lines, which: Host, h: Host, noise: Host, plain: Host) -> Host:
+    """Return how steep what looks like noise may be, where it is more than `plain` noise.
+
+    Then it is f itself, such as a wave far shorter than the step h: it may be as steep as it is
+    high over the shortest distance that still shows it.
+    """
+    loud = noise > 4.0 * plain
+    short, nearer = h, h
+    # A spacing that is a multiple of the wave's length shows nothing: the next one may.
+    for _ in range(HALVINGS if np.any(loud) else 0):
+        nearer = 0.5 * nearer
+        shown = noise_along(lines, which, nearer) > 4.0 * plain
+        shown &= nearer > 8.0 * lines.eps * np.fmax(lines.size[which], 0.1)
+        short = np.where(shown, nearer, short)
+    return np.where(loud, 2.0 * SAFETY * noise / short, 0.0)
 
 
 def sighted(

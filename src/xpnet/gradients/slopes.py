@@ -17,7 +17,7 @@ from ..arrays import Host
 from .flat import followed
 from .levels import Level, Lines, measured
 from .noise import SAFETY
-from .sight import noise_along, settled, sighted
+from .sight import hidden_slope, noise_along, settled, sighted
 from .verdicts import (
     FAILED,
     GRADIENT_ROUNDING,
@@ -256,7 +256,9 @@ class _Search:
         self.rounding[w] = np.fmax(self.rounding[w], 8.0 * np.where(np.isfinite(lost), lost, 0.0))
         # Noise that is f itself, as kinks at every distance are, is not as harmless as rounding.
         plain = np.fmax(self.lines.noise(w, 0.0 * h), 0.25 * self.lines.value_eps * level.top)
-        bound = np.where(noise > 4.0 * plain, 4.0 * bound, bound)
+        more = np.divide(noise, plain, out=np.full_like(noise, 4.0), where=plain > 0)
+        bound = bound * np.clip(more, 1.0, 4.0)
+        bound = np.fmax(bound, level.bound + hidden_slope(self.lines, w, h, noise, plain))
         doubt = self.rounding[w]
         wrong = gap > bound + level.corner + doubt
         shown, near, certain = sighted(self.lines, level, given, self.side[w], doubt)
